@@ -1,0 +1,82 @@
+"""What Frappe calls and where it goes; data only."""
+
+app_name = "marketplace_sync"
+app_title = "Marketplace Sync"
+app_publisher = "Marketplace Sync contributors"
+app_description = "Stock of every marketplace equal to what ERPNext can really sell"
+app_email = "marketplace-sync@example.com"
+app_license = "gpl-3.0"
+required_apps = ["frappe/erpnext"]  # with its owner, or Frappe asks GitHub
+
+export_python_type_annotations = True
+require_type_annotated_api_methods = True
+
+after_install = "marketplace_sync.install.after_install"
+after_migrate = ["marketplace_sync.install.after_migrate"]
+before_uninstall = "marketplace_sync.install.before_uninstall"
+after_uninstall = "marketplace_sync.install.after_uninstall"
+before_tests = "marketplace_sync.tests.utils.before_tests"
+
+doctype_js = {
+	"Item": "public/js/item.js",
+	"Customer": "public/js/customer.js",
+}
+
+_capture = "marketplace_sync.events."
+_switch = "marketplace_sync.switch_events."
+
+doc_events = {
+	# Movements of stock. Every change of Actual Qty passes the first, whatever the voucher; Reserved Qty changes
+	# without a ledger entry in the others.
+	"Stock Ledger Entry": {"on_submit": _capture + "stock_moved"},
+	"Sales Order": {
+		"on_submit": _capture + "items_changed",
+		"on_cancel": _capture + "items_changed",
+		"on_update_after_submit": _capture + "items_changed",
+		"on_change": _capture + "order_changed",
+	},
+	"Sales Order Item": {"on_trash": _capture + "order_row_deleted"},
+	"Sales Invoice": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
+	"Stock Entry": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
+	"POS Invoice": {
+		"on_submit": _capture + "items_changed",
+		"on_cancel": _capture + "items_changed",
+		"on_change": _capture + "order_changed",
+	},
+	"Stock Reservation Entry": {
+		"on_submit": _capture + "reservation_changed",
+		"on_cancel": _capture + "reservation_changed",
+		"on_update_after_submit": _capture + "reservation_changed",
+	},
+	"Work Order": {"on_change": _capture + "work_order_changed"},
+	"Subcontracting Order": {"on_change": _capture + "subcontracting_changed"},
+	"Purchase Order": {"on_change": _capture + "subcontracting_changed"},
+	# What changes the answer without moving stock.
+	"Item": {
+		"before_insert": _switch + "item_before_insert",
+		"validate": _switch + "item_validate",
+		"after_insert": _capture + "item_inserted",
+		"on_update": [_capture + "item_updated", _switch + "item_on_update"],
+		"after_rename": _capture + "item_renamed",
+		"on_trash": _capture + "item_deleted",
+	},
+	"Product Bundle": {"on_update": _capture + "bundle_changed", "on_trash": _capture + "bundle_changed"},
+	"Warehouse": {"on_update": _capture + "warehouse_changed", "after_rename": _capture + "warehouse_renamed"},
+	# The Customer's tab shows and saves the store's switch.
+	"Customer": {"onload": _switch + "customer_onload", "on_update": _switch + "customer_on_update"},
+}
+
+# Times are those of the site's time zone (System Settings).
+scheduler_events = {
+	"cron": {
+		"* * * * *": ["marketplace_sync.jobs.sweep_marketplaces"],
+		"*/15 * * * *": ["marketplace_sync.jobs.refresh_catalogues"],
+		"0 0 * * *": ["marketplace_sync.jobs.midnight_resync"],
+		"30 2 * * *": ["marketplace_sync.jobs.audit_marketplaces"],
+	},
+}
+
+default_log_clearing_doctypes = {"Marketplace Sync Log": 30}
+
+# The engine's rows never keep anybody from deleting an item; the mapping follows.
+ignore_links_on_delete = ["Marketplace Listing", "Marketplace Store State", "Marketplace Sync Log"]

@@ -1,0 +1,26 @@
+"""The marketplace's own warehouses of a store, kept in its state."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from marketplace_sync.connectors.base import Location, patiently
+from marketplace_sync.sites.port import Site
+from marketplace_sync.stock.rate import SitePace, normal_rate
+
+_STATE = "`tabMarketplace Store State`"
+
+
+def refresh_locations(site: Site, store: str) -> list[Location]:
+	"""Ask the marketplace for the store's warehouses and save them. Commits. Raises ServiceError."""
+	connector = site.connector(store)
+	limit = normal_rate(site.store(store).calls_per_second, connector.capabilities.calls_per_second)
+	found = patiently(SitePace(site, store, limit), connector.locations)
+	closed = sorted(place.location_id for place in found if not place.sells)
+	site.db.execute(
+		f"UPDATE {_STATE} SET locations = %s, closed_locations = %s WHERE name = %s",
+		(json.dumps([asdict(place) for place in found]), ",".join(closed), store),
+	)
+	site.db.commit()
+	return found

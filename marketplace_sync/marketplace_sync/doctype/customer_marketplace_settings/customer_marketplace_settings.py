@@ -1,0 +1,207 @@
+"""One store: its Customer, its warehouses, its sellable rule, its credentials and its switch."""
+
+from __future__ import annotations
+
+import frappe
+from frappe import _
+from frappe.model.document import Document
+from frappe.utils import cint, flt, now_datetime
+
+from marketplace_sync.connectors.http import check_base_url
+from marketplace_sync.events import collect
+from marketplace_sync.sites.port import SellableRule
+from marketplace_sync.stock import outbox
+from marketplace_sync.stock.sellable import check_rule
+
+STATE = "Marketplace Store State"
+CREDENTIALS = ("marketplace", "app_id", "app_secret", "shop_id", "base_url", "auth_url")
+ANSWER_FIELDS = ("company", "buffer_qty", "allocation_percent", "maximum_qty", "minimum_qty")
+"""Fields that change what is sent (besides the warehouses)."""
+
+
+class CustomerMarketplaceSettings(Document):
+	# begin: auto-generated types
+	# This code is auto-generated. Do not modify anything in this block.
+
+	# end: auto-generated types
+
+	def before_insert(self) -> None:
+		# First contact: whoever creates a store, by form or API, changes nothing on the marketplace.
+		self.disable_stock_update = 1
+		self._stamp(_("New store: look at a dry run first, then untick."))
+		if self.disable_on_mismatch is None:
+			self.disable_on_mismatch = int(self.marketplace == "Tokopedia")
+
+	def validate(self) -> None:
+		problems = [
+			*self._customer_problems(),
+			*self._warehouse_problems(),
+			*check_rule(
+				SellableRule(
+					flt(self.buffer_qty),
+					flt(self.allocation_percent),
+					cint(self.maximum_qty),
+					cint(self.minimum_qty),
+				)
+			),
+			*self._connection_problems(),
+		]
+		if problems:
+			frappe.throw(problems, title=_("Please correct the store"), as_list=len(problems) > 1)
+		if not self.is_new() and self.has_value_changed("disable_stock_update"):
+			before = self.get_doc_before_save()
+			unticked = not self.disable_stock_update
+			stale = self.disabled_reason == before.disabled_reason
+			self._stamp(None if unticked and stale else self.disabled_reason)
+
+	def _stamp(self, reason: str | None) -> None:
+		self.disabled_by = frappe.session.user
+		self.disabled_at = now_datetime()
+		self.disabled_reason = reason
+
+	def after_insert(self) -> None:
+		frappe.get_doc(doctype=STATE, store=self.name).insert(ignore_permissions=True)
+
+	def on_update(self) -> None:
+		before = self.get_doc_before_save()
+		if not before:
+			return
+		cause = f"{self.doctype} {self.name}"
+		if cint(self.disable_stock_update) != cint(before.disable_stock_update):
+			collect([""], store=self.name, kind=outbox.SWITCH, cause=cause)
+		if self._feeding() != self._feeding(before) or any(
+			self.get(field) != before.get(field) for field in ANSWER_FIELDS
+		):
+			collect([""], store=self.name, kind=outbox.SETTINGS, cause=cause)
+		if any(self.get(field) != before.get(field) for field in CREDENTIALS):
+			# What stopped the store was about the old credentials.
+			close_circuit(self.name)
+			collect([""], store=self.name, kind=outbox.SETTINGS, cause=cause)
+
+	def on_trash(self) -> None:
+		"""Nothing of the store stays: listings, state, log, the items' rows."""
+		for item in frappe.get_all(
+			"Marketplace Item Detail", filters={"store": self.name, "parenttype": "Item"}, pluck="parent"
+		):
+			# An item form that is open now must be refused, or it would write the row again.
+			frappe.db.set_value("Item", item, {}, update_modified=True)
+		for doctype in ("Marketplace Item Detail", "Marketplace Listing", "Marketplace Sync Log", "Marketplace Outbox"):
+			frappe.db.delete(doctype, {"store": self.name})
+		if frappe.db.exists(STATE, self.name):
+			frappe.delete_doc(STATE, self.name, ignore_permissions=True, force=True)
+
+	# -- what may be wrong -----------------------------------------------------------------------------------
+	def _customer_problems(self) -> list[str]:
+		problems = []
+		if self.marketplace != "TikTok Shop":
+			self.tokopedia_customer = None
+		if self.customer and self.customer == self.tokopedia_customer:
+			problems.append(
+				_("Customer of the Tokopedia Storefront: choose another customer than the store's own.")
+			)
+		for field in ("customer", "tokopedia_customer"):
+			value = self.get(field)
+			if not value:
+				continue
+			for other_field in ("customer", "tokopedia_customer"):
+				other = frappe.db.get_value(
+					self.doctype, {other_field: value, "name": ("!=", self.name or "")}, "name"
+				)
+				if other:
+					problems.append(
+						_("{0}: {1} is already the store {2}. Choose a Customer that no other store uses.").format(
+							_(self.meta.get_label(field)), frappe.bold(value), frappe.bold(other)
+						)
+					)
+					break
+		return problems
+
+	def _warehouse_problems(self) -> list[str]:
+		if not self.warehouses:
+			return [_("Warehouses: add at least one warehouse whose stock this store sells.")]
+		problems = []
+		rows_of_leaf: dict[str, int] = {}
+		for row in self.warehouses:
+			warehouse = frappe.db.get_value(
+				"Warehouse", row.warehouse, ["name", "company", "disabled", "is_group", "lft", "rgt"], as_dict=True
+			)
+			if not warehouse:
+				problems.append(
+					_("Warehouses, row {0}: {1} does not exist. Choose a warehouse of {2}.").format(
+						row.idx, frappe.bold(row.warehouse or _("(empty)")), self.company
+					)
+				)
+				continue
+			if warehouse.company != self.company:
+				problems.append(
+					_("Warehouses, row {0}: {1} belongs to {2}. Choose a warehouse of {3}.").format(
+						row.idx, frappe.bold(row.warehouse), warehouse.company, frappe.bold(self.company)
+					)
+				)
+				continue
+			if warehouse.disabled:
+				problems.append(
+					_("Warehouses, row {0}: {1} is disabled. Enable it or choose another.").format(
+						row.idx, frappe.bold(row.warehouse)
+					)
+				)
+				continue
+			leaves = frappe.get_all(
+				"Warehouse",
+				filters={"lft": (">=", warehouse.lft), "rgt": ("<=", warehouse.rgt), "is_group": 0, "disabled": 0},
+				pluck="name",
+			)
+			if not leaves:
+				problems.append(
+					_("Warehouses, row {0}: the group {1} has no enabled warehouse. Choose another.").format(
+						row.idx, frappe.bold(row.warehouse)
+					)
+				)
+			twice = sorted(leaf for leaf in leaves if leaf in rows_of_leaf)
+			if twice:
+				problems.append(
+					_("Warehouses, row {0}: {1} is in row {2} already and would count twice. Delete one of them.").format(
+						row.idx, frappe.bold(", ".join(twice[:3])), rows_of_leaf[twice[0]]
+					)
+				)
+			rows_of_leaf.update({leaf: row.idx for leaf in leaves if leaf not in rows_of_leaf})
+		return problems
+
+	def _connection_problems(self) -> list[str]:
+		problems = []
+		for field in ("app_id", "shop_id", "base_url", "auth_url"):
+			self.set(field, (self.get(field) or "").strip())
+		from marketplace_sync.connectors import connector_class
+
+		for field in ("base_url", "auth_url"):
+			if self.get(field) and self.marketplace:
+				try:
+					check_base_url(
+						self.get(field), connector_class(self.marketplace).allowed_hosts, _(self.meta.get_label(field))
+					)
+				except ValueError as error:
+					problems.append(str(error))
+		before = self.get_doc_before_save()
+		if (
+			before
+			and before.marketplace != self.marketplace
+			and frappe.db.exists("Marketplace Listing", {"store": self.name})
+		):
+			problems.append(
+				_("Marketplace: this store's listings are those of {0}. Create another store for {1}.").format(
+					frappe.bold(before.marketplace), frappe.bold(self.marketplace)
+				)
+			)
+		return problems
+
+	def _feeding(self, doc: Document | None = None) -> list[tuple[str, str]]:
+		return [(row.warehouse, row.location_id or "") for row in (doc or self).warehouses]
+
+
+def close_circuit(store: str) -> None:
+	"""A person acted: what had stopped the store is tried again. In the caller's transaction."""
+	frappe.db.sql(
+		f"UPDATE `tab{STATE}` SET circuit_open = 0, circuit_reason = '', blocked_until = 0, blocked_reason = '',"
+		" failures = 0 WHERE name = %s",
+		(store,),
+	)

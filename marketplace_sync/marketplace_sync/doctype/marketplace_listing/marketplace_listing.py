@@ -1,0 +1,73 @@
+"""A store's SKU. The engine owns nearly every column; people map it to an item, and nothing else."""
+
+from __future__ import annotations
+
+import frappe
+from frappe import _
+from frappe.model.document import Document
+
+UNIQUE = ("store", "external_product_id", "external_sku_id")
+
+
+class MarketplaceListing(Document):
+	# begin: auto-generated types
+	# This code is auto-generated. Do not modify anything in this block.
+
+	# end: auto-generated types
+
+	def before_insert(self) -> None:
+		frappe.throw(
+			_("A listing comes from the marketplace's catalogue: use Refresh Listings on the store."),
+			title=_("Marketplace Listing"),
+		)
+
+	def validate(self) -> None:
+		if not self.item:
+			self.uom = None
+			return
+		item = frappe.db.get_value("Item", self.item, ["has_variants", "stock_uom", "variant_of"], as_dict=True)
+		if not item:
+			return  # Frappe's own link check says so
+		if item.has_variants:
+			frappe.throw(
+				_("Item: {0} is a template. Choose one of its variants.").format(frappe.bold(self.item))
+			)
+		if self.uom and self.uom != item.stock_uom:
+			known = frappe.get_all(
+				"UOM Conversion Detail",
+				filters={
+					"parenttype": "Item",
+					"parent": ("in", [name for name in (self.item, item.variant_of) if name]),
+					"uom": self.uom,
+				},
+				pluck="name",
+			)
+			if not known:
+				frappe.throw(
+					_("UOM: {0} has no conversion factor for {1}. Add it to the item's UOM table first.").format(
+						frappe.bold(self.item), frappe.bold(self.uom)
+					)
+				)
+
+	def db_update(self) -> None:
+		"""Write the mapping and nothing else.
+
+		A form or an import holds the engine's columns as they were when it was opened; writing those back would
+		undo what was acknowledged or lose a quarantine in the meantime.
+		"""
+		from marketplace_sync.listings.matching import map_listing
+		from marketplace_sync.sites.frappe_site import FrappeSite
+
+		before = self.get_doc_before_save()
+		if before and (before.item or "") == (self.item or "") and (before.uom or "") == (self.uom or ""):
+			return
+		map_listing(FrappeSite(), self.name, self.item or "", self.uom or "", by=frappe.session.user)
+		frappe.db.set_value(
+			self.doctype, self.name, {"modified": self.modified, "modified_by": self.modified_by}, update_modified=False
+		)
+
+
+def on_doctype_update() -> None:
+	"""Indexes beyond those of single fields."""
+	frappe.db.add_unique("Marketplace Listing", list(UNIQUE), constraint_name="unique_external_ids")
+	frappe.db.add_index("Marketplace Listing", ["store", "priority", "due_at"], index_name="store_priority_due")

@@ -1,0 +1,100 @@
+"""python -m marketplace_sync.sandbox [--port 8787] [--seed-file world.json]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from .server import SandboxServer
+
+DEMO_STOCK = {
+	"BABY-BOTTLE-240": 25,
+	"BABY-BIB-RED": 8,
+	"BABY-BIB-BLUE": 8,
+	"STROLLER-01": 3,
+	"DIAPER-M-52": 120,
+}
+DEMO = {
+	"shops": [
+		{"id": "100001", "dialect": "shopee", "name": "Shopee - Mybabystore", "stock": DEMO_STOCK},
+		{
+			"id": "700001",
+			"dialect": "tiktok",
+			"name": "TikTok Shop + Tokopedia - Mybabystore",
+			"storefronts": ["TIKTOK_SHOP", "TOKOPEDIA"],
+			"stock": DEMO_STOCK,
+		},
+		{"id": "flat-1", "dialect": "flat", "name": "Flat demo shop", "stock": DEMO_STOCK},
+	]
+}
+NAMES = {
+	"shopee": ("shop_id", "partner_id", "partner_key", "access_token", "refresh_token"),
+	"tiktok": ("app_key", "app_secret", "shop_cipher", "access_token", "refresh_token"),
+	"flat": ("access_token",),
+}
+
+
+def introduce(server: SandboxServer) -> None:
+	print(f"Marketplace sandbox: {server.url}/ (open it in a browser)")
+	for name in ("shopee", "tiktok", "tiktok-auth", "flat"):
+		print(f"  {name:12} {server.base_url(name)}")
+	print(f"  {'control':12} {server.url}/_sandbox")
+	for shop in server.control.shops():
+		print(f"\n{shop['name']} ({shop['dialect']}, shop {shop['id']}, {shop['skus']} SKUs)")
+		for name in NAMES[shop["dialect"]]:
+			print(f"  {name:14} {shop[name]}")
+	print("\nEnd with Ctrl-C.", flush=True)
+
+
+def end_with_server(server: SandboxServer, ended: threading.Event) -> None:
+	"""The control API's shutdown ends the server's thread, and with it the process."""
+	server.wait()
+	ended.set()
+
+
+def end_with_parent(ended: threading.Event) -> None:
+	"""A parent that died without a word closes our standard input: don't outlive it."""
+	# Not sys.stdin: a thread that waits inside its buffer makes the interpreter abort at its end.
+	while os.read(0, 1024):
+		pass
+	ended.set()
+
+
+def main() -> None:
+	parser = argparse.ArgumentParser(
+		prog="python -m marketplace_sync.sandbox", description="A sandbox of marketplaces."
+	)
+	parser.add_argument(
+		"--host", default="127.0.0.1", help="loopback by default: the control API has no password"
+	)
+	parser.add_argument("--port", type=int, default=8787, help="0 takes a free one")
+	parser.add_argument("--seed-file", type=Path, help='JSON: {"shops": [...]}; without it three demo shops')
+	parser.add_argument(
+		"--announce", action="store_true", help="empty world; print one line of JSON with the URL"
+	)
+	given = parser.parse_args()
+	seed: dict[str, Any] | None = None if given.announce else DEMO
+	if given.seed_file:
+		seed = json.loads(given.seed_file.read_text())
+	server = SandboxServer(given.host, given.port, seed)
+	ended = threading.Event()
+	for number in (signal.SIGINT, signal.SIGTERM):
+		signal.signal(number, lambda *_: ended.set())
+	with server:
+		if given.announce:
+			print(json.dumps({"url": server.url}), flush=True)
+		else:
+			introduce(server)
+		threading.Thread(target=end_with_server, args=(server, ended), daemon=True).start()
+		if given.announce:
+			threading.Thread(target=end_with_parent, args=(ended,), daemon=True).start()
+		ended.wait()
+
+
+if __name__ == "__main__":
+	main()

@@ -1,0 +1,254 @@
+"""A typed client of the sandbox's control API, for tests, the demo and benchmarks. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+
+class ControlError(Exception):
+	"""The sandbox refused; `status` is the HTTP status, the text is its message."""
+
+	def __init__(self, message: str, status: int):
+		super().__init__(message)
+		self.status = status
+
+
+class StockRow(NamedTuple):
+	sku_id: str
+	product_id: str
+	seller_sku: str
+	quantity: int
+	status: str
+	by_warehouse: dict[str, int]
+
+
+class ControlClient:
+	"""Speaks to the sandbox at `url` ("http://127.0.0.1:8787"). Every thread has its own connection. Raises ControlError."""
+
+	def __init__(self, url: str, timeout: float = 60.0):
+		self.url = url.rstrip("/")
+		self._host = urlsplit(self.url).netloc
+		self._timeout = timeout
+		self._local = threading.local()
+
+	def base_url(self, name: str) -> str:
+		"""Base URL of a dialect: shopee, tiktok, tiktok-auth or flat."""
+		if name not in ("shopee", "tiktok", "tiktok-auth", "flat"):
+			raise ValueError(f"no dialect {name!r}")
+		return f"{self.url}/{name}"
+
+	def close(self) -> None:
+		connection = getattr(self._local, "connection", None)
+		if connection is not None:
+			connection.close()
+			self._local.connection = None
+
+	def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+		"""One call of the control API: JSON in, JSON out."""
+		given = {key: value for key, value in query.items() if value is not None}
+		target = f"/_sandbox{path}" + ("?" + urlencode(given) if given else "")
+		data = None if body is None else json.dumps(body).encode()
+		for attempt in (1, 2):
+			connection = getattr(self._local, "connection", None)
+			fresh = connection is None
+			if connection is None:
+				connection = self._local.connection = http.client.HTTPConnection(
+					self._host, timeout=self._timeout
+				)
+			try:
+				connection.request(method, target, data, {"Content-Type": "application/json"} if data else {})
+				response = connection.getresponse()
+				text = response.read()
+				break
+			except (http.client.HTTPException, ConnectionError):
+				self.close()
+				# A kept connection may have been closed meanwhile; a fresh one that fails is a real failure.
+				if fresh or attempt == 2:
+					raise
+		answer = json.loads(text or b"{}")
+		if response.status >= 400:
+			raise ControlError(str(answer.get("error")), response.status)
+		return answer
+
+	def _shop(self, shop_id: str | int, rest: str = "") -> str:
+		return f"/shops/{quote(str(shop_id), safe='')}{rest}"
+
+	# -- the sandbox itself
+
+	def health(self) -> dict[str, Any]:
+		return self.call("GET", "/health")
+
+	def reset(self) -> None:
+		"""Drops shops, faults, history, referee and counters."""
+		self.call("POST", "/reset")
+
+	def shutdown(self) -> None:
+		self.call("POST", "/shutdown")
+
+	# -- shops
+
+	def create_shop(self, spec: dict[str, Any]) -> dict[str, Any]:
+		"""Creates or replaces a shop; returns its credentials and settings. For `spec` see README.md."""
+		return self.call("POST", "/shops", spec)
+
+	def seed(self, seed: dict[str, Any]) -> list[dict[str, Any]]:
+		"""{"shops": [spec, …], "faults": [fault, …]}; returns what `create_shop` returns, for each."""
+		return self.call("POST", "/seed", seed)["shops"]
+
+	def shops(self) -> list[dict[str, Any]]:
+		return self.call("GET", "/shops")["shops"]
+
+	def shop(self, shop_id: str | int) -> dict[str, Any]:
+		return self.call("GET", self._shop(shop_id))
+
+	def configure(self, shop_id: str | int, **settings: Any) -> dict[str, Any]:
+		return self.call("POST", self._shop(shop_id, "/settings"), settings)
+
+	def delete_shop(self, shop_id: str | int) -> None:
+		self.call("DELETE", self._shop(shop_id))
+
+	# -- stock and products
+
+	def stock(self, shop_id: str | int) -> dict[str, int]:
+		"""Seller SKU -> quantity, summed over warehouses. ValueError when a seller SKU is there twice."""
+		rows = self.call("GET", self._shop(shop_id, "/stock"))["rows"]
+		stock = {row[2]: row[3] for row in rows}
+		if len(stock) != len(rows):
+			raise ValueError("a seller SKU is there more than once: use stock_rows()")
+		return stock
+
+	def stock_rows(self, shop_id: str | int) -> list[StockRow]:
+		return [
+			StockRow(*row) for row in self.call("GET", self._shop(shop_id, "/stock"), by_warehouse=1)["rows"]
+		]
+
+	def set_stock(self, shop_id: str | int, stock: dict[str, int], warehouse: str | None = None) -> None:
+		"""A hand edit: absolute quantities by SKU, in `warehouse` or in the SKU's first one."""
+		self.call("POST", self._shop(shop_id, "/stock"), {"stock": stock, "warehouse": warehouse})
+
+	def change_sku(self, shop_id: str | int, sku: str, **changes: Any) -> None:
+		"""seller_sku, status, reserved, vsku, fulfilled_by_marketplace, deleted=True."""
+		self.call("POST", self._shop(shop_id, "/sku"), {"sku": sku, "changes": changes})
+
+	def change_product(self, shop_id: str | int, product: str | int, **changes: Any) -> None:
+		"""status, tokopedia_status, name. `product` is its id, or a SKU of it."""
+		self.call("POST", self._shop(shop_id, "/product"), {"product": str(product), "changes": changes})
+
+	def lock(
+		self,
+		shop_id: str | int,
+		skus: list[str],
+		kind: str = "all",
+		seconds: float = 3600.0,
+		starts_in: float = 0.0,
+	) -> dict[str, Any]:
+		"""A promotion takes the SKUs for `seconds`. kind: all (refuses every change) or decrease (refuses less)."""
+		body = {"skus": skus, "kind": kind, "seconds": seconds, "starts_in": starts_in}
+		return self.call("POST", self._shop(shop_id, "/lock"), body)
+
+	def unlock(self, shop_id: str | int, skus: list[str]) -> None:
+		self.call("POST", self._shop(shop_id, "/unlock"), {"skus": skus})
+
+	# -- orders
+
+	def place_order(
+		self,
+		shop_id: str | int,
+		lines: dict[str, int],
+		status: str | None = None,
+		storefront: str | None = None,
+		prices: dict[str, int] | None = None,
+	) -> dict[str, Any]:
+		"""A buyer's order of {sku: quantity}; ControlError 409 when it is sold out. status: paid unless said otherwise."""
+		body = {"lines": lines, "status": status, "storefront": storefront, "prices": prices}
+		return self.call("POST", self._shop(shop_id, "/orders"), body)
+
+	def set_order_status(
+		self, shop_id: str | int, order_id: str, status: str, restock: bool | None = None
+	) -> dict[str, Any]:
+		"""restock: give the units back to the sellable stock; None does so when the order becomes CANCELLED."""
+		path = self._shop(shop_id, f"/orders/{quote(order_id, safe='')}")
+		return self.call("POST", path, {"status": status, "restock": restock})
+
+	def orders(self, shop_id: str | int) -> list[dict[str, Any]]:
+		return self.call("GET", self._shop(shop_id, "/orders"))["orders"]
+
+	# -- authorisation
+
+	def authorise(self, shop_id: str | int) -> str:
+		"""A fresh authorisation code, as the consent page would hand to the app's callback."""
+		return self.call("POST", self._shop(shop_id, "/authorise"), {})["code"]
+
+	def expire_tokens(self, shop_id: str | int, access: bool = True, refresh: bool = False) -> None:
+		self.call("POST", self._shop(shop_id, "/tokens/expire"), {"access": access, "refresh": refresh})
+
+	# -- what happened
+
+	def history(
+		self, shop: str | int | None = None, after: int = 0, limit: int = 10000
+	) -> list[dict[str, Any]]:
+		"""Applied writes with `seq` above `after`, oldest first; cause: api, hand or order."""
+		return self.call("GET", "/history", shop=shop, after=after, limit=limit)["writes"]
+
+	def referee(self, shop: str | int | None = None) -> dict[str, Any]:
+		"""The report; with `shop` that shop's alone (all zero when it was never called)."""
+		report = self.call("GET", "/referee")
+		if shop is None:
+			return report
+		one = report["shops"].get(str(shop))
+		return one if one is not None else {"calls": 0, "worst_window": 0, "in_air": 0, "clean": True}
+
+	def set_referee(
+		self, shop: str | int, limit: int | None = None, window: float = 1.0, grace: float = 0.25
+	) -> None:
+		"""limit: calls per `window` seconds; grace: seconds after a Retry-After left in which a call is excused."""
+		self.call("POST", "/referee", {"shop": str(shop), "limit": limit, "window": window, "grace": grace})
+
+	def reset_referee(self) -> None:
+		"""Forgets counts, offences and counters; limits stay."""
+		self.call("POST", "/referee/reset")
+
+	def counters(self) -> dict[str, dict[str, int]]:
+		"""shop -> "METHOD /dialect/path" -> calls; long numbers in a path read {id}."""
+		return self.call("GET", "/counters")
+
+	def recent_calls(self) -> list[dict[str, Any]]:
+		return self.call("GET", "/calls")["calls"]
+
+	# -- faults
+
+	def add_fault(
+		self,
+		kind: str,
+		shop: str | int | None = None,
+		path_contains: str = "",
+		probability: float = 1.0,
+		count: int | None = None,
+		skip: int = 0,
+		seconds: float = 0.0,
+		seed: int = 0,
+		**params: Any,
+	) -> int:
+		"""Switches a fault on; returns its id. Kinds and params: README.md."""
+		fault = {
+			"kind": kind,
+			"shop": None if shop is None else str(shop),
+			"path_contains": path_contains,
+			"probability": probability,
+			"count": count,
+			"skip": skip,
+			"seconds": seconds,
+			"seed": seed,
+			"params": params,
+		}
+		return self.call("POST", "/faults", fault)["id"]
+
+	def faults(self) -> list[dict[str, Any]]:
+		return self.call("GET", "/faults")["faults"]
+
+	def clear_faults(self, fault_id: int | None = None) -> None:
+		self.call("DELETE", "/faults" if fault_id is None else f"/faults/{fault_id}")

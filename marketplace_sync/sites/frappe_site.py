@@ -1,0 +1,270 @@
+"""The product's host: the engine's port on a Frappe site (MariaDB through `frappe.db`)."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.utils import escape_html
+from frappe.utils.password import get_decrypted_password, set_encrypted_password
+
+from marketplace_sync.connectors.base import Account, Connector, Outcome, ServiceError, Tokens
+from marketplace_sync.sites.port import Row, Store
+from marketplace_sync.sites.settings import read_stores
+from marketplace_sync.sites.threads import ThreadTransport
+from marketplace_sync.wake import wake_store
+
+SETTINGS = "Customer Marketplace Settings"
+STATE = "Marketplace Store State"
+REFRESH_WAIT = 30.0
+"""Seconds to wait for somebody else's token refresh. Longer than a connector's call may take."""
+
+_RETRIABLE = frozenset({1213, 1205, 1020})
+"""Deadlock, lock wait time-out, row changed since the snapshot was taken."""
+_COLLATION = "utf8mb4_unicode_ci"
+"""Frappe's own for every table: without it a given name could not be looked up in the primary key."""
+
+
+def is_retriable(error: BaseException) -> bool:
+	"""Whether MariaDB asked to run the transaction again. Frappe wraps the driver's error in one of its own."""
+	if isinstance(error, (frappe.QueryDeadlockError, frappe.QueryTimeoutError)):
+		return True
+	return bool(error.args) and error.args[0] in _RETRIABLE
+
+
+class FrappeDatabase:
+	"""`Database` on the current request's or job's `frappe.db`."""
+
+	def rows(self, query: str, params: Sequence[Any] = ()) -> list[Row]:
+		return list(frappe.db.sql(query, tuple(params)))
+
+	def execute(self, query: str, params: Sequence[Any] = ()) -> int:
+		frappe.db.sql(query, tuple(params))
+		return frappe.db._cursor.rowcount
+
+	def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+		if rows:
+			one = f"({', '.join(['%s'] * len(columns))})"
+			self.execute(
+				f"INSERT INTO `tab{table}` ({', '.join(columns)}) VALUES {', '.join([one] * len(rows))}",
+				[value for row in rows for value in row],
+			)
+
+	def update_many(
+		self, table: str, columns: Sequence[str], rows: Sequence[Row], set_sql: str, where_sql: str = ""
+	) -> int:
+		if not rows:
+			return 0
+		where = f" WHERE {_given_names(where_sql)}" if where_sql else ""
+		return self.execute(
+			f"UPDATE ({_given(columns, len(rows))}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
+			f" ON t.name = v.given_name SET {_given_names(set_sql)}{where}",
+			[value for row in rows for value in row],
+		)
+
+	def delete_many(self, table: str, names: Sequence[str]) -> int:
+		# Looked up one by one in the primary key: only these rows are locked. An IN list or a range would, on a small
+		# table, scan and lock the gaps as well, and people's inserts would wait.
+		if not names:
+			return 0
+		return self.execute(
+			f"DELETE t FROM ({_given(['name'], len(names))}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
+			" ON t.name = v.given_name",
+			names,
+		)
+
+	def commit(self) -> None:
+		frappe.db.commit()
+
+	def rollback(self) -> None:
+		frappe.db.rollback()
+
+	def is_retriable(self, error: BaseException) -> bool:
+		return is_retriable(error)
+
+
+def _given(columns: Sequence[str], count: int) -> str:
+	"""A derived table of `count` rows of parameters, in columns `given_…` so that they can't be mistaken for the
+	table's own. `name` compares as the tables' names do."""
+	first = ", ".join(
+		(f"CONVERT(%s USING utf8mb4) COLLATE {_COLLATION}" if column == "name" else "%s") + f" AS given_{column}"
+		for column in columns
+	)
+	other = f" UNION ALL SELECT {', '.join(['%s'] * len(columns))}"
+	return f"SELECT {first}{other * (count - 1)}"
+
+
+@cache
+def _given_names(sql: str) -> str:
+	return re.sub(r"\bv\.(\w+)", r"v.given_\1", sql)
+
+
+class FrappeSite:
+	"""`Site` on the Frappe site of the current request or job. One object per thread."""
+
+	def __init__(self) -> None:
+		self.db = FrappeDatabase()
+		self.rng = random.Random()
+		# The database's clock is everybody's; asking it for every step would be a statement each.
+		self._offset = float(self.db.rows("SELECT UNIX_TIMESTAMP(NOW(6))")[0][0]) - time.monotonic()
+
+	def now(self) -> float:
+		return self._offset + time.monotonic()
+
+	def stores(self) -> list[Store]:
+		return read_stores(self.db)
+
+	def store(self, name: str) -> Store:
+		for store in self.stores():
+			if store.name == name:
+				return store
+		raise LookupError(_("There is no store {0} in Customer Marketplace Settings.").format(repr(name)))
+
+	def account(self, store: str) -> Account:
+		"""The credentials as last saved. Raises LookupError for an unknown store."""
+		found = self.db.rows(
+			"SELECT s.marketplace, s.base_url, s.auth_url, s.app_id, s.shop_id, t.shop_cipher, t.access_expires_at"
+			f" FROM `tab{SETTINGS}` s LEFT JOIN `tab{STATE}` t ON t.name = s.name WHERE s.name = %s",
+			(store,),
+		)
+		if not found:
+			raise LookupError(_("There is no store {0} in Customer Marketplace Settings.").format(repr(store)))
+		marketplace, base_url, auth_url, app_id, shop_id, shop_cipher, expires = found[0]
+		return Account(
+			marketplace=marketplace,
+			base_url=base_url or "",
+			auth_url=auth_url or "",
+			app_id=app_id or "",
+			app_secret=_secret(SETTINGS, store, "app_secret"),
+			shop_id=shop_id or "",
+			shop_cipher=shop_cipher or "",
+			access_token=_secret(STATE, store, "access_token"),
+			refresh_token=_secret(STATE, store, "refresh_token"),
+			access_expires_at=expires or 0.0,
+		)
+
+	def connector(self, store: str) -> Connector:
+		from marketplace_sync.connectors import connect
+
+		return connect(self.account(store))
+
+	def refresh_tokens(self, store: str, refused_token: str) -> bool:
+		# Under the row's lock one of us sees that nobody was faster and sets `refresh_unclear`, committed before the
+		# refresh token is used. If we die before the answer is saved it stays set, for the token may be used up.
+		deadline = time.monotonic() + REFRESH_WAIT
+		while True:
+			self.db.commit()
+			state = self.db.rows(f"SELECT refresh_unclear FROM `tab{STATE}` WHERE name = %s FOR UPDATE", (store,))
+			if not state:
+				self.db.rollback()
+				return False
+			if _secret(STATE, store, "access_token") != refused_token:
+				self.db.rollback()
+				return True
+			if not state[0][0]:
+				self._settle(store, "refresh_unclear = 1")
+				return self._refresh(store)
+			self.db.rollback()
+			if time.monotonic() > deadline:
+				return False
+			self.sleep(0.25)
+
+	def _refresh(self, store: str) -> bool:
+		try:
+			tokens = self.connector(store).refresh()
+		except ServiceError as error:
+			if error.outcome is not Outcome.AMBIGUOUS:
+				self._settle(store, "refresh_unclear = 0")
+			if error.outcome in (Outcome.AMBIGUOUS, Outcome.UNAUTHORISED):
+				return False
+			raise
+		except ValueError:  # settings are incomplete: nothing was called
+			self._settle(store, "refresh_unclear = 0")
+			raise
+		self.save_tokens(store, tokens)
+		return True
+
+	def save_tokens(self, store: str, tokens: Tokens) -> None:
+		"""Keep fresh tokens, of a refresh or of the owner's consent, and commit."""
+		for fieldname in ("access_token", "refresh_token"):
+			set_encrypted_password(STATE, store, getattr(tokens, fieldname), fieldname)
+		if tokens.shop_id:
+			self.db.execute(f"UPDATE `tab{SETTINGS}` SET shop_id = %s WHERE name = %s", (tokens.shop_id, store))
+		self._settle(
+			store,
+			# As Frappe shows a saved password; the tokens themselves are in its encrypted store.
+			"access_token = '*****', refresh_token = '*****', access_expires_at = %s, refresh_expires_at = %s,"
+			" shop_cipher = CASE WHEN %s <> '' THEN %s ELSE shop_cipher END, refresh_unclear = 0",
+			tokens.access_expires_at,
+			tokens.refresh_expires_at,
+			tokens.shop_cipher,
+			tokens.shop_cipher,
+		)
+		frappe.clear_document_cache(SETTINGS, store)
+
+	def _settle(self, store: str, set_sql: str, *values: Any) -> None:
+		self.db.execute(f"UPDATE `tab{STATE}` SET {set_sql} WHERE name = %s", (*values, store))
+		self.db.commit()
+
+	def transport(self, max_in_flight: int) -> ThreadTransport:
+		return ThreadTransport(max_in_flight)
+
+	def wake(self, stores: Iterable[str]) -> None:
+		for store in stores:
+			wake_store(store)
+
+	def notify(self, store: str, subject: str, message: str) -> None:
+		# After the caller's commit: what can't be notified must not take the engine's transaction with it.
+		frappe.db.after_commit.add(lambda: _notify(store, subject, message))
+
+	def sleep(self, seconds: float) -> None:
+		time.sleep(seconds)
+
+	def checkpoint(self, name: str) -> None:
+		pass
+
+
+def _secret(doctype: str, name: str, fieldname: str) -> str:
+	return get_decrypted_password(doctype, name, fieldname, raise_exception=False) or ""
+
+
+def _notify(store: str, subject: str, message: str) -> None:
+	"""A Notification Log for everyone who looks after marketplaces, once until it is read. Commits; never raises."""
+	try:
+		title = frappe.db.get_value(SETTINGS, store, "customer_name") or store
+		entry = {
+			"doctype": "Notification Log",
+			"type": "Alert",
+			"document_type": SETTINGS,
+			"document_name": store,
+			"subject": escape_html(f"{title}: {subject}"),
+		}
+		for user in _people():
+			mine = {**entry, "for_user": user}
+			if not frappe.db.exists({**mine, "read": 0}):
+				frappe.get_doc({**mine, "email_content": escape_html(message)}).insert(ignore_permissions=True)
+		frappe.db.commit()
+	except Exception:
+		frappe.logger("marketplace_sync").error(f"{store}: {subject}. {message}", exc_info=True)
+		with suppress(Exception):
+			frappe.db.rollback()
+
+
+def _people() -> list[str]:
+	"""Enabled users with the role Marketplace Manager; nobody has it on a fresh site, then System Managers."""
+	for role in ("Marketplace Manager", "System Manager"):
+		rows = frappe.db.sql(
+			"SELECT DISTINCT u.name FROM `tabUser` u JOIN `tabHas Role` r ON r.parent = u.name"
+			" AND r.parenttype = 'User' WHERE r.role = %s AND u.enabled = 1 AND u.name != 'Guest'",
+			(role,),
+		)
+		if rows:
+			return [name for (name,) in rows]
+	return []

@@ -1,0 +1,248 @@
+"""Planning: the next calls of a store, with quantities that are fresh when they are sent.
+
+Everything that is read here is read for one slice of at most a thousand listings, in a number of statements that does
+not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from marketplace_sync.connectors.base import ListingRef, StockLine
+from marketplace_sync.listings.switches import switched_off
+from marketplace_sync.stock import lease, rate
+from marketplace_sync.stock import listing as rows
+from marketplace_sync.stock.availability import Offer, read_offers
+from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, decide
+from marketplace_sync.stock.fold import fold
+from marketplace_sync.stock.listing import Listing, read_listings
+from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
+
+LISTINGS_PER_SLICE = 1_000
+
+
+class Planner:
+	"""Plans for one turn. `wait_until` says when to plan again after nothing could be planned."""
+
+	def __init__(self, turn: Turn):
+		self.turn = turn
+		self.site = turn.site
+		self.wait_until = 0.0
+
+	def plan(self) -> tuple[list[Call], int]:
+		"""The next calls, marked as in the air and committed; and how many listings were dealt with without one.
+
+		Raises LeaseLost.
+		"""
+		fold(self.site)
+		self.site.db.commit()
+		self.wait_until = 0.0
+		room = self._room()
+		if room <= 0:
+			return [], 0
+		listings, offers, off = self.read(room)
+		if not listings:
+			return [], 0
+		now = self.site.now()
+		planned = [self._decided(listing, offers.get((listing.item, listing.uom)), off, now) for listing in listings]
+		self.site.checkpoint("plan: decided")
+		quiet = [plan for plan in planned if plan.decision.step in (SKIP_IT, HOLD_IT)]
+		calls = self._calls([plan for plan in planned if plan.decision.step in (SEND_IT, READ_IT)])[:room]
+		try:
+			self._write(calls, quiet, now)
+		except Exception as error:
+			self.site.db.rollback()
+			if self.site.db.is_retriable(error):
+				return [], 1  # nothing was written: plan again
+			raise
+		self.turn.reading.update(plan.listing.name for call in calls if call.reads for plan in call.planned)
+		self.site.checkpoint("plan: written")
+		return calls, len(quiet)
+
+	def _room(self) -> int:
+		"""How many calls can start within the horizon; one at a time while the store does not answer."""
+		turn, now = self.turn, self.site.now()
+		cut, cut_at, next_free, blocked = self.site.db.rows(
+			f"SELECT rate, rate_at, rate_tat, blocked_until FROM {STATE} WHERE name = %s", (turn.name,)
+		)[0]
+		if blocked > now:
+			turn.blocked_until = blocked  # another worker (catalogue, audit) was told to slow down
+			return 0
+		speed = rate.current_rate(turn.normal_rate, cut, cut_at, now)
+		room = int((now + turn.timing.horizon - next_free) * speed) if next_free > now else int(turn.timing.horizon * speed)
+		if room <= 0 and next_free > now:
+			self.wait_until = next_free
+			return 0
+		return 1 if turn.failures else max(1, room)
+
+	# -- reading -------------------------------------------------------------------------------------------
+	def read(self, room: int) -> tuple[list[Listing], dict[tuple[str, str], Offer], dict[str, str]]:
+		"""The due listings with their versions first, and only then the quantities.
+
+		A change that falls between the two reads is sent early and then once more; the other way round its version
+		would be acknowledged with the quantity from before it.
+		"""
+		listings = self.due(room)
+		self.site.checkpoint("plan: versions read")
+		return listings, *self.quantities(listings)
+
+	def due(self, room: int) -> list[Listing]:
+		"""The most urgent due listings for `room` calls, events before resyncs."""
+		turn, now = self.turn, self.site.now()
+		abilities = turn.connector.capabilities
+		limit = min(LISTINGS_PER_SLICE, room * max(abilities.lines_per_call, abilities.listings_per_read))
+		limit += len(turn.reading)
+		if not abilities.one_product_per_call:
+			found: list[Listing] = []
+			for priority in (1, 2):
+				if len(found) < limit:
+					found += read_listings(
+						self.site.db,
+						f"store = %s AND priority = {priority} AND due_at <= %s ORDER BY due_at LIMIT {limit - len(found)}",
+						(turn.name, now),
+					)
+			return [listing for listing in found if listing.name not in turn.reading]
+		# The dirty SKUs of one product go together: the most urgent products, then all that is due of each.
+		products: dict[str, None] = {}
+		for priority in (1, 2):
+			if len(products) < room:
+				for name, product in self.site.db.rows(
+					f"SELECT name, external_product_id FROM `tab{rows.TABLE}` WHERE store = %s AND priority = {priority}"
+					f" AND due_at <= %s ORDER BY due_at LIMIT {limit}",
+					(turn.name, now),
+				):
+					if name not in turn.reading:
+						products[product] = None
+		if not products:
+			return []
+		marks = ", ".join(["%s"] * len(products))
+		found = read_listings(
+			self.site.db,
+			f"store = %s AND external_product_id IN ({marks}) AND priority > 0 AND due_at <= %s"
+			f" ORDER BY priority, due_at LIMIT {2 * LISTINGS_PER_SLICE}",
+			(turn.name, *products, now),
+		)
+		return [listing for listing in found if listing.name not in turn.reading]
+
+	def quantities(self, listings: Sequence[Listing]) -> tuple[dict[tuple[str, str], Offer], dict[str, str]]:
+		"""What each (item, unit) may show now, and which items are switched off in this store and why."""
+		wanted = {(listing.item, listing.uom) for listing in listings if listing.item}
+		if not wanted:
+			return {}, {}
+		known = {listing.item for listing in listings if listing.stocked}
+		offers = read_offers(self.site.db, self.turn.store, wanted, known_stocked=known)
+		return offers, switched_off(self.site.db, self.turn.name, {item for item, _uom in wanted})
+
+	def _decided(self, listing: Listing, offer: Offer | None, off: dict[str, str], now: float) -> Planned:
+		turn = self.turn
+		decision = decide(
+			listing, turn.store, offer, off.get(listing.item), turn.connector.capabilities, turn.closed_locations, now
+		)
+		return Planned(listing, decision, listing.stocked or (offer is not None and not offer.problem))
+
+	# -- grouping ------------------------------------------------------------------------------------------
+	def _calls(self, planned: Iterable[Planned]) -> list[Call]:
+		"""Cut into calls: events before resyncs, and among each the zeros and decreases first."""
+		connector, limits = self.turn.connector, self.turn.lines_limit
+		ordered = sorted(planned, key=_urgency)
+		by_name = {plan.listing.name: plan for plan in ordered}
+		reads = [plan for plan in ordered if plan.decision.step == READ_IT]
+		groups_of_reads = connector.group_reads([reference(plan) for plan in reads])
+		calls = [Call([by_name[ref.key] for ref in group], reads=True) for group in groups_of_reads]
+		lines = [_line(plan) for plan in ordered if plan.decision.step == SEND_IT]
+		groups = connector.group([line for line in lines if line.key not in limits])
+		for suspects in connector.group([line for line in lines if line.key in limits]):
+			size = min(limits[line.key] for line in suspects)
+			groups += [suspects[start : start + size] for start in range(0, len(suspects), size)]
+		calls += [Call([by_name[line.key] for line in group], reads=False, lines=list(group)) for group in groups]
+		return sorted(calls, key=lambda call: _urgency(call.planned[0]))
+
+	# -- writing -------------------------------------------------------------------------------------------
+	def _write(self, calls: Sequence[Call], quiet: Sequence[Planned], now: float) -> None:
+		"""One transaction: our lease still holds, the calls have their moments, the listings are marked."""
+		turn = self.turn
+		until = lease.hold(self.site, turn.name, turn.token, turn.timing.lease)
+		if calls:
+			slots = rate.reserve(self.site, turn.name, turn.normal_rate, len(calls))
+			for number, call in enumerate(calls):
+				call.not_before = slots.first + number * slots.step
+				call.send_before = until - turn.connector.capabilities.call_timeout
+			self._mark([plan for call in calls if not call.reads for plan in call.planned], until, now)
+		self._write_quiet(quiet, now)
+		self.site.db.commit()
+
+	def _mark(self, planned: Sequence[Planned], until: float, now: float) -> None:
+		"""Write down, before anything is sent, what will be in the air and until when it may still be applied.
+
+		When this worker dies now, its calls end with the lease at the latest, and are applied within a known time.
+		"""
+		due = until + self.turn.connector.capabilities.applies_within
+		self.site.db.update_many(
+			rows.TABLE,
+			("name", "token", "ver", "qty", "due", "at", "stocked"),
+			sorted(
+				(
+					plan.listing.name,
+					self.turn.token,
+					plan.listing.desired_ver,
+					plan.decision.quantity,
+					due,
+					now,
+					int(plan.stocked),
+				)
+				for plan in planned
+			),
+			"lease_token = v.token, sent_ver = v.ver, sent_qty = v.qty, sent_at = v.at, due_at = v.due,"
+			f" stocked = v.stocked, verify = {rows.SEND}, hold = '{rows.IN_FLIGHT}'",
+		)
+
+	def _write_quiet(self, planned: Sequence[Planned], now: float) -> None:
+		"""Listings that need no call: right already, so acknowledged at the version read, or held with a reason."""
+		right = [plan.decision.step == SKIP_IT for plan in planned]
+		self.turn.report.skipped += sum(right)
+		self.turn.report.held += len(right) - sum(right)
+		self.site.db.update_many(
+			rows.TABLE,
+			("name", "token", "ver", "acked", "hold", "due", "code", "reason", "stocked"),
+			sorted(
+				(
+					plan.listing.name,
+					self.turn.token,
+					plan.listing.desired_ver,
+					int(is_right),
+					plan.decision.hold,
+					plan.decision.due_at or now,
+					plan.decision.code,
+					plan.decision.reason[:500],
+					int(plan.stocked),
+				)
+				for plan, is_right in zip(planned, right, strict=True)
+			),
+			# A listing that changed since it was read stays due. `desired_ver` is not written here.
+			"lease_token = v.token, acked_ver = CASE WHEN v.acked = 1 THEN v.ver ELSE t.acked_ver END,"
+			" priority = CASE WHEN v.acked = 1 AND t.desired_ver = v.ver THEN 0 ELSE t.priority END,"
+			" due_at = CASE WHEN t.desired_ver = v.ver THEN v.due ELSE t.due_at END,"
+			" stocked = v.stocked, hold = v.hold, reason_code = v.code, reason = v.reason",
+		)
+
+
+def _urgency(plan: Planned) -> tuple[int, int, float]:
+	lower = plan.decision.quantity == 0 or plan.decision.quantity < plan.listing.acked_qty
+	return (plan.listing.priority, 0 if lower else 1, plan.listing.due_at)
+
+
+def _line(plan: Planned) -> StockLine:
+	listing, decision = plan.listing, plan.decision
+	return StockLine(
+		key=listing.name,
+		product_id=listing.product_id,
+		sku_id=listing.sku_id,
+		seller_sku=listing.seller_sku,
+		quantity=decision.quantity,
+		by_location=decision.by_location,
+		delisted=listing.delisted,
+	)
+
+
+def reference(plan: Planned) -> ListingRef:
+	return ListingRef(plan.listing.name, plan.listing.product_id, plan.listing.sku_id)

@@ -1,0 +1,101 @@
+"""The store's rate limit, one for all workers, kept in the database.
+
+The next free moment (`rate_tat`, the theoretical arrival time of the generic cell rate algorithm) is moved on by every
+reservation, so calls of any number of workers are spaced by 1/rate without a burst. Throttling halves the rate and
+blocks the store until the marketplace's Retry-After; the rate comes back over a minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marketplace_sync.sites.port import Site
+
+_STATE = "`tabMarketplace Store State`"
+RECOVERY_SECONDS = 60.0
+LOWEST_SHARE = 0.02
+"""A throttled store is never slowed below this share of its normal rate, so that it can recover."""
+MARGIN = 0.96
+"""Share of the allowed rate that is used: calls that are sent evenly do not arrive evenly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+	"""Moments at which calls may start: `first`, `first + step`, …"""
+
+	first: float
+	step: float
+
+
+def normal_rate(store_limit: float, connector_limit: float) -> float:
+	"""Calls per second when nothing is wrong: the user's own figure, else the connector's."""
+	return (store_limit or connector_limit) * MARGIN
+
+
+def current_rate(normal: float, cut_rate: float, cut_at: float, now: float) -> float:
+	"""Calls per second now: the rate after the last cut, recovering evenly over RECOVERY_SECONDS."""
+	if not cut_rate:
+		return normal
+	return min(normal, cut_rate + normal * (now - cut_at) / RECOVERY_SECONDS)
+
+
+def reserve(site: Site, store: str, normal: float, calls: int) -> Slots:
+	"""Reserve `calls` moments in the caller's transaction. Does not commit."""
+	now = site.now()
+	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (store,))[0]
+	step = 1.0 / current_rate(normal, cut_rate, cut_at, now)
+	site.db.execute(
+		f"UPDATE {_STATE} SET rate_tat ="
+		" (CASE WHEN blocked_until > rate_tat AND blocked_until > %s THEN blocked_until"
+		" WHEN rate_tat > %s THEN rate_tat ELSE %s END) + %s WHERE name = %s",
+		(now, now, now, calls * step, store),
+	)
+	after = site.db.rows(f"SELECT rate_tat FROM {_STATE} WHERE name = %s", (store,))[0][0]
+	return Slots(after - calls * step, step)
+
+
+def slow_down(site: Site, store: str, normal: float, until: float, reason: str) -> None:
+	"""The marketplace throttled: halve the rate, leave the store alone until `until`. Does not commit."""
+	now = site.now()
+	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (store,))[0]
+	rate = max(normal * LOWEST_SHARE, current_rate(normal, cut_rate, cut_at, now) / 2)
+	site.db.execute(
+		f"UPDATE {_STATE} SET rate = %s, rate_at = %s, rate_tat = %s WHERE name = %s", (rate, now, until, store)
+	)
+	block(site, store, until, reason)
+
+
+def block(site: Site, store: str, until: float, reason: str) -> None:
+	"""No call to this store before `until` (never shortens an earlier block). Does not commit."""
+	site.db.execute(
+		f"UPDATE {_STATE} SET blocked_reason = %s, blocked_until = %s WHERE name = %s AND blocked_until < %s",
+		(reason[:500], until, store, until),
+	)
+
+
+class SitePace:
+	"""The rate limit for reads outside the drain (`connectors.base.Pace`): catalogue, locations, audit."""
+
+	def __init__(self, site: Site, store: str, normal: float):
+		self.site, self.store, self.normal = site, store, normal
+		self.throttles = 0
+
+	def before_call(self) -> None:
+		"""Reserve a moment, wait for it. Commits."""
+		while True:
+			slots = reserve(self.site, self.store, self.normal, 1)
+			self.site.db.commit()
+			wait = slots.first - self.site.now()
+			if wait > 0:
+				self.site.sleep(wait)
+			blocked = self.site.db.rows(f"SELECT blocked_until FROM {_STATE} WHERE name = %s", (self.store,))[0][0]
+			self.site.db.commit()
+			if blocked <= self.site.now():
+				return  # nobody was told to slow down while we waited
+
+	def throttled(self, retry_after: float | None) -> None:
+		"""Slow every worker of this store down. Commits."""
+		self.throttles += 1
+		pause = retry_after if retry_after is not None else min(60.0, 2.0**self.throttles)
+		slow_down(self.site, self.store, self.normal, self.site.now() + pause, "throttled while reading")
+		self.site.db.commit()

@@ -1,0 +1,423 @@
+"""Settling: what came of many calls is written in one transaction, guarded by the lease token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from marketplace_sync.connectors.base import CallResult, Outcome, ReadResult, RowResult, ServiceError
+from marketplace_sync.listings.locations import refresh_locations
+from marketplace_sync.sites.port import Row
+from marketplace_sync.stock import lease, rate
+from marketplace_sync.stock import listing as rows
+from marketplace_sync.stock.decision import RETRY_PARKED
+from marketplace_sync.stock.listing import split_text
+from marketplace_sync.stock.outcomes import Change, after, unsent
+from marketplace_sync.stock.sync_log import LogLine, log_row, write_log
+from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
+
+Answer = CallResult | ReadResult | BaseException | None
+"""What a thread brought back; None = the call was not started."""
+Done = tuple[Call, Answer]
+MOST_REFRESHES = 3
+"""Token refreshes in one turn; a token that is refused more often than that is a matter for a person."""
+
+
+def throttled_until(answer: Answer, now: float) -> float:
+	"""The UNIX time before which this answer forbids another call; 0 when it does not throttle.
+
+	Heeded as soon as the answer is in, before anything is written down.
+	"""
+	said = answer.rows if isinstance(answer, CallResult) else ()
+	if isinstance(answer, ReadResult) and answer.failure is not None:
+		said = (answer.failure,)
+	return max(
+		(max(row.retry_at or 0.0, now + (row.retry_after or 0.0)) for row in said if row.outcome is Outcome.THROTTLED),
+		default=0.0,
+	)
+
+
+@dataclass(slots=True)
+class _StoreWide:
+	"""What a settlement learned about the store as a whole."""
+
+	throttled_until: float = 0.0
+	throttle_reason: str = ""
+	unauthorised: bool = False
+	misconfigured: str = ""
+	locations_wrong: bool = False
+	closed_locations: set[str] = field(default_factory=set)
+	answered: list[bool] = field(default_factory=list)
+	"""Per call, in order: whether the marketplace said anything that can be relied on."""
+
+	def note(self, answer: RowResult, until: float) -> None:
+		if answer.outcome is Outcome.THROTTLED:
+			self.throttled_until = max(self.throttled_until, until)
+			self.throttle_reason = answer.message or answer.code
+		elif answer.outcome is Outcome.UNAUTHORISED:
+			self.unauthorised = True
+		elif answer.outcome is Outcome.MISCONFIGURED:
+			self.misconfigured = answer.message or answer.code
+		elif answer.outcome is Outcome.LOCATIONS:
+			self.locations_wrong = True
+			self.closed_locations.update(answer.closed_locations)
+
+	def call(self, answers: Iterable[RowResult]) -> None:
+		self.answered.append(bool({answer.outcome for answer in answers} - {Outcome.AMBIGUOUS, Outcome.REFUSED}))
+
+
+class Settler:
+	"""Settles for one turn."""
+
+	def __init__(self, turn: Turn):
+		self.turn = turn
+		self.site = turn.site
+
+	def settle(self, done: Sequence[Done]) -> None:
+		"""Write the outcomes. Raises LeaseLost after having made dirty what a successor has taken."""
+		self.site.checkpoint("settle: before")
+		for left in range(4, -1, -1):
+			try:
+				learned = self._write(done)
+				break
+			except lease.LeaseLost:
+				self.site.db.rollback()
+				self._only_dirty(done)
+				raise
+			except Exception as error:
+				self.site.db.rollback()
+				if not left or not self.site.db.is_retriable(error):
+					raise
+		self.site.checkpoint("settle: written")
+		if learned.unauthorised:
+			self.reauthorise()
+		if learned.locations_wrong:
+			self._correct_locations(learned.closed_locations)
+
+	def _write(self, done: Sequence[Done]) -> _StoreWide:
+		now = self.site.now()
+		lease.hold(self.site, self.turn.name, self.turn.token, self.turn.timing.lease)
+		learned = _StoreWide()
+		changes: list[tuple[Planned, Change]] = []
+		reads: list[Row] = []
+		logs: list[Row] = []
+		counts = [0, 0, 0, 0]
+		for call, answer in done:
+			if answer is None:
+				changes += [(plan, unsent(plan.listing, now)) for plan in call.planned if not call.reads]
+				continue
+			counts[0] += 1
+			if call.reads:
+				reads += self._read_rows(call, answer, now, learned)
+				counts[3] += len(call.planned)
+				continue
+			written = self._answers(call, answer, now, learned, logs)
+			counts[1] += len(written)
+			counts[2] += sum(change.acked for _plan, change in written)
+			changes += written
+		self._write_changes(changes, now)
+		self._write_reads(reads)
+		write_log(self.site.db, logs)
+		self._write_store(learned, now)
+		self.site.db.commit()
+		# Only what is committed counts: a retried transaction must not count twice.
+		for call, _answer in done:
+			if call.reads:
+				self.turn.reading.difference_update(plan.listing.name for plan in call.planned)
+		report = self.turn.report
+		report.calls += counts[0]
+		report.sent += counts[1]
+		report.acknowledged += counts[2]
+		report.read_back += counts[3]
+		return learned
+
+	# -- writes --------------------------------------------------------------------------------------------
+	def _answers(
+		self, call: Call, answer: Answer, now: float, learned: _StoreWide, logs: list[Row]
+	) -> list[tuple[Planned, Change]]:
+		turn = self.turn
+		request_id = ""
+		answers: dict[str, RowResult] = {}
+		if isinstance(answer, CallResult):
+			answers = {row.key: row for row in answer.rows}
+			request_id = answer.request_id
+			silence = "The marketplace's answer does not mention this SKU."
+		else:
+			# A fault of the connector itself: nobody knows what was sent.
+			silence = f"The connector failed with {type(answer).__name__}."
+			self.site.notify(turn.name, "A connector failed", silence)
+		written: list[tuple[Planned, Change]] = []
+		lines: list[LogLine] = []
+		for plan in call.planned:
+			listing = plan.listing
+			said = answers.get(listing.name) or RowResult(listing.name, Outcome.AMBIGUOUS, "no_answer", silence)
+			said = self._suspected(said, len(call.planned))
+			change = after(
+				said, listing, plan.decision, turn.timing, now, turn.connector.capabilities.applies_within, self.site.rng
+			)
+			learned.note(said, change.due_at)
+			written.append((plan, change))
+			lines.append(
+				{
+					"sku": listing.seller_sku,
+					"item": listing.item,
+					"before": listing.acked_qty,
+					"after": plan.decision.quantity,
+					"outcome": said.outcome.value,
+					"message": " ".join(filter(None, (said.code, said.message)))[:200],
+					"cause": listing.cause,
+				}
+			)
+		learned.call(answers.values())
+		logs.append(log_row(turn.name, now, "stock", lines, request_id))
+		return written
+
+	def _suspected(self, said: RowResult, in_call: int) -> RowResult:
+		"""A batch refused without naming the row is halved until the row stands alone: then it is that row."""
+		limits = self.turn.lines_limit
+		if said.outcome is not Outcome.SUSPECT:
+			limits.pop(said.key, None)
+			return said
+		if in_call > 1:
+			limits[said.key] = (in_call + 1) // 2
+			return said
+		limits.pop(said.key, None)
+		return replace(said, outcome=Outcome.REJECTED)
+
+	def _write_changes(self, changes: Sequence[tuple[Planned, Change]], now: float) -> None:
+		values = sorted(
+			(
+				plan.listing.name,
+				self.turn.token,
+				plan.listing.desired_ver,
+				int(change.acked),
+				change.acked_qty,
+				change.acked_split,
+				now if change.confirmed else None,
+				change.hold,
+				change.due_at,
+				change.attempts,
+				change.code[:140],
+				change.reason[:500],
+				change.verify,
+				change.floor_qty,
+				change.ceiling_qty,
+				change.bounds_until,
+				int(change.delisted),
+			)
+			for plan, change in changes
+		)
+		written = self.site.db.update_many(rows.TABLE, _CHANGE, values, self.change_sql(), _STILL_OURS)
+		if written < len(values):
+			self._dirty([value[0] for value in values])
+
+	def change_sql(self) -> str:
+		"""The assignments of an outcome.
+
+		Acknowledged is the version that was read before the quantity, never the present one: what changed since has
+		still to be sent.
+		"""
+		return (
+			"acked_ver = CASE WHEN v.acked = 1 THEN t.sent_ver ELSE t.acked_ver END,"
+			" priority = CASE WHEN v.acked = 1 AND t.desired_ver = t.sent_ver THEN 0 ELSE t.priority END,"
+		) + _REST
+
+	def _dirty(self, names: Sequence[str]) -> None:
+		"""What a stale holder may do: make dirty again what somebody else has taken since (invariant 5)."""
+		self.site.db.update_many(
+			rows.TABLE,
+			("name", "token"),
+			[(name, self.turn.token) for name in sorted(names)],
+			f"desired_ver = t.desired_ver + 1, priority = 1, verify = {rows.SEND}",
+			"t.lease_token <> v.token",
+		)
+
+	def _only_dirty(self, done: Sequence[Done]) -> None:
+		sent = [plan.listing.name for call, answer in done if answer is not None and not call.reads for plan in call.planned]
+		self._dirty(sent)
+		self.site.db.commit()
+
+	# -- read-backs ----------------------------------------------------------------------------------------
+	def _read_rows(self, call: Call, answer: Answer, now: float, learned: _StoreWide) -> list[Row]:
+		if not isinstance(answer, ReadResult) or answer.failure is not None:
+			failure = answer.failure if isinstance(answer, ReadResult) else None
+			failure = failure or RowResult("", Outcome.AMBIGUOUS, "read", f"{type(answer).__name__} in a read-back")
+			wait = failure.retry_after if failure.retry_after is not None else self.turn.timing.back_off
+			until = max(failure.retry_at or 0.0, now + wait)
+			learned.note(failure, until)
+			learned.call([failure])
+			return [
+				_read_row(plan, self.turn.token, now, known=0, verify=plan.listing.verify, due=until, reason=failure.message)
+				for plan in call.planned
+			]
+		learned.call([RowResult("", Outcome.ACKNOWLEDGED)])
+		shown = {row.key: row for row in answer.rows}
+		values = []
+		for plan in call.planned:
+			remote = shown.get(plan.listing.name)
+			if remote is None:
+				values.append(
+					_read_row(
+						plan,
+						self.turn.token,
+						now,
+						known=0,
+						due=now + RETRY_PARKED,
+						hold=rows.PARKED,
+						code="deleted",
+						reason="The marketplace does not know this SKU any more.",
+					)
+				)
+			else:
+				values.append(
+					_read_row(
+						plan,
+						self.turn.token,
+						now,
+						known=1,
+						due=now,
+						quantity=remote.quantity,
+						split=split_text(remote.by_location) if plan.decision.by_location else "",
+						lowest=remote.lowest or rows.UNKNOWN,
+						code=plan.listing.reason_code,
+					)
+				)
+		return values
+
+	def _write_reads(self, values: Sequence[Row]) -> None:
+		"""A read-back replaces what we believed. The listing stays dirty: the next plan compares and decides."""
+		self.site.db.update_many(
+			rows.TABLE,
+			_READ,
+			sorted(values),
+			"acked_qty = CASE WHEN v.known = 1 THEN v.qty ELSE t.acked_qty END,"
+			" acked_split = CASE WHEN v.known = 1 THEN v.split ELSE t.acked_split END,"
+			" acked_at = CASE WHEN v.known = 1 THEN v.at ELSE t.acked_at END,"
+			" remote_qty = CASE WHEN v.known = 1 THEN v.qty ELSE t.remote_qty END,"
+			" remote_at = CASE WHEN v.known = 1 THEN v.at ELSE t.remote_at END,"
+			# Only a refusal for its bounds asks which bounds there are.
+			" floor_qty = CASE WHEN v.lowest >= 0 AND v.code = 'clamped' THEN v.lowest ELSE t.floor_qty END,"
+			" bounds_until = CASE WHEN v.lowest >= 0 AND v.code = 'clamped'"
+			f" THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
+			" verify = CASE WHEN t.desired_ver = v.ver THEN v.verify ELSE t.verify END,"
+			" lease_token = v.token, due_at = v.due, hold = v.hold, reason_code = v.code, reason = v.reason",
+			"t.lease_token <= v.token",
+		)
+
+	# -- the store -----------------------------------------------------------------------------------------
+	def _write_store(self, learned: _StoreWide, now: float) -> None:
+		turn = self.turn
+		if learned.throttled_until:
+			until = max(learned.throttled_until, now + turn.timing.back_off / 2)
+			rate.slow_down(self.site, turn.name, turn.normal_rate, until, learned.throttle_reason)
+			turn.blocked_until = until
+		failures = turn.failures
+		for answered in learned.answered:
+			failures = 0 if answered else failures + 1
+		if failures >= turn.timing.unwell_after and failures > turn.failures:
+			wait = min(turn.timing.longest_block, turn.timing.back_off * 2.0 ** min(failures, 16))
+			until = now + wait * (0.75 + 0.25 * self.site.rng.random())
+			rate.block(self.site, turn.name, until, "The marketplace does not answer.")
+			turn.blocked_until = max(turn.blocked_until, until)
+		if failures != turn.failures:
+			turn.failures = failures
+			self.site.db.execute(f"UPDATE {STATE} SET failures = %s WHERE name = %s", (failures, turn.name))
+		if learned.misconfigured:
+			self._open_circuit(learned.misconfigured)
+
+	def _open_circuit(self, reason: str) -> None:
+		"""Stop the store until a person acts (or the sweep's hourly trial), and say so once. Does not commit."""
+		turn = self.turn
+		known = self.site.db.rows(f"SELECT circuit_reason FROM {STATE} WHERE name = %s", (turn.name,))
+		self.site.db.execute(
+			f"UPDATE {STATE} SET circuit_open = 1, circuit_reason = %s, circuit_at = %s WHERE name = %s",
+			(reason[:500], self.site.now(), turn.name),
+		)
+		turn.stopped = True
+		if not known or known[0][0] != reason[:500]:
+			self.site.notify(turn.name, "Stock updates have stopped", reason)
+
+	def reauthorise(self) -> None:
+		"""The access token was refused or ends: rotate it. When that is impossible the circuit opens. Commits."""
+		turn = self.turn
+		turn.refreshes += 1
+		try:
+			fresh = turn.refreshes <= MOST_REFRESHES and self.site.refresh_tokens(
+				turn.name, turn.connector.account.access_token
+			)
+		except ServiceError as error:
+			self.site.db.rollback()
+			turn.blocked_until = self.site.now() + (error.retry_after or turn.timing.back_off)
+			rate.block(self.site, turn.name, turn.blocked_until, f"The token could not be refreshed: {error}")
+			self.site.db.commit()
+			return
+		if fresh:
+			turn.connector = self.site.connector(turn.name)
+			return
+		self._open_circuit("The marketplace does not accept our authorisation any more: connect the store again.")
+		self.site.db.commit()
+
+	def _correct_locations(self, closed: set[str]) -> None:
+		turn = self.turn
+		if not closed:
+			try:
+				refresh_locations(self.site, turn.name)
+			except ServiceError:
+				self.site.db.rollback()  # the listing's next attempt asks again
+			return
+		turn.closed_locations |= closed
+		self.site.db.execute(
+			f"UPDATE {STATE} SET closed_locations = %s WHERE name = %s",
+			(",".join(sorted(turn.closed_locations)), turn.name),
+		)
+		self.site.db.commit()
+
+
+def _read_row(
+	plan: Planned,
+	token: int,
+	now: float,
+	*,
+	known: int,
+	due: float,
+	quantity: int = rows.UNKNOWN,
+	split: str = "",
+	lowest: int = rows.UNKNOWN,
+	verify: int = rows.BELIEVE,
+	hold: str = "",
+	code: str = "",
+	reason: str = "",
+) -> Row:
+	"""The values of `_READ` for one listing that was, or could not be, read back."""
+	name, version = plan.listing.name, plan.listing.desired_ver
+	return (name, token, version, known, quantity, split, lowest, verify, due, hold, code, reason[:500], now)
+
+
+_READ = ("name", "token", "ver", "known", "qty", "split", "lowest", "verify", "due", "hold", "code", "reason", "at")
+_CHANGE = (
+	"name",
+	"token",
+	"ver",
+	"acked",
+	"acked_qty",
+	"acked_split",
+	"acked_at",
+	"hold",
+	"due_at",
+	"attempts",
+	"code",
+	"reason",
+	"verify",
+	"floor_qty",
+	"ceiling_qty",
+	"bounds_until",
+	"delisted",
+)
+_REST = (
+	" acked_qty = v.acked_qty, acked_split = v.acked_split, acked_at = COALESCE(v.acked_at, t.acked_at),"
+	" hold = v.hold, due_at = v.due_at, attempts = v.attempts, reason_code = v.code, reason = v.reason,"
+	# Who stopped believing while the call was in the air is not answered by it.
+	f" verify = CASE WHEN t.verify = {rows.DOUBTED} THEN {rows.READ_BACK} ELSE v.verify END,"
+	" floor_qty = v.floor_qty, ceiling_qty = v.ceiling_qty, bounds_until = v.bounds_until, delisted = v.delisted"
+)
+_STILL_OURS = f"t.lease_token = v.token AND t.sent_ver = v.ver AND t.hold = '{rows.IN_FLIGHT}'"

@@ -1,0 +1,63 @@
+"""The nets below the events: what was missed, lost or waiting is found here, minutes later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marketplace_sync.sites.port import Site
+from marketplace_sync.stock import listing as rows
+from marketplace_sync.stock.fold import fold
+from marketplace_sync.stock.outbox import MIDNIGHT, STOCK, OutboxRow, record
+from marketplace_sync.stock.resync import moved_items, resync
+from marketplace_sync.stock.turn import STATE
+
+OVERLAP = 900.0
+"""Seconds. `Bin.modified` is stamped when it is written and visible only at the commit: a transaction may take this
+long between the two and still be found."""
+TRIAL = 3_600.0
+"""Seconds after which a stopped store is tried again: a wrong clock or a suspension may be over."""
+MIDNIGHT_HOURS = 48.0
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+	moved: int
+	"""Items whose Bin was touched since the last sweep."""
+	stores: tuple[str, ...]
+	"""Stores with something due."""
+
+
+def sweep(site: Site) -> SweepReport:
+	"""Find changes that no event brought, fold, and wake every store in which something is due. Commits."""
+	db = site.db
+	db.commit()
+	now = site.now()
+	swept = db.rows(f"SELECT MIN(swept_at) FROM {STATE}")[0][0]
+	if swept is None:
+		return SweepReport(0, ())
+	moved = moved_items(db, site.stamp((swept or now) - OVERLAP))
+	record(db, now, [OutboxRow(item, kind=STOCK, cause="sweep") for item in sorted(moved)])
+	db.execute(f"UPDATE {STATE} SET swept_at = %s", (now,))
+	db.execute(
+		f"UPDATE {STATE} SET circuit_open = 0 WHERE circuit_open = 1 AND circuit_at < %s",
+		(now - TRIAL,),
+	)
+	db.commit()
+	stores = fold(site)
+	stores.update(
+		row[0]
+		for row in db.rows(
+			f"SELECT DISTINCT store FROM `tab{rows.TABLE}` WHERE priority > 0 AND due_at <= %s", (site.now(),)
+		)
+	)
+	db.commit()
+	site.wake(sorted(stores))
+	return SweepReport(len(moved), tuple(sorted(stores)))
+
+
+def midnight(site: Site) -> int:
+	"""Resync every item that moved in the last 48 hours, not believing what was acknowledged. Returns outbox rows."""
+	# `priority` only helps to find what is dirty; should it ever be wrong, it is put right here.
+	site.db.execute(f"UPDATE `tab{rows.TABLE}` SET priority = 2 WHERE desired_ver > acked_ver AND priority = 0")
+	site.db.commit()
+	return resync(site, hours=MIDNIGHT_HOURS, kind=MIDNIGHT, cause="midnight")

@@ -1,0 +1,179 @@
+"""What the site tests stand on: a company with warehouses, items with stock, stores in a sandbox.
+
+Everything is created once and found again. Tests that commit (the queue, other connections and the sandbox see only
+what is committed) clean up after themselves in `tearDown`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import frappe
+from frappe.utils import flt, nowdate
+
+from marketplace_sync.sandbox import SandboxServer
+from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.stock.drain import drain
+from marketplace_sync.stock.fold import fold
+
+try:  # Frappe 16
+	from frappe.tests import IntegrationTestCase as SiteTestCase
+except ImportError:
+	from frappe.tests.utils import FrappeTestCase as SiteTestCase
+
+COMPANY = "Marketplace Test Company"
+ABBR = "MTC"
+GROUP = f"Online - {ABBR}"
+SHOP = f"Shop - {ABBR}"
+SPARE = f"Spare - {ABBR}"
+BACK = f"Back Room - {ABBR}"
+"""SHOP and SPARE are in GROUP, BACK is not."""
+_numbers = itertools.count(1)
+
+
+def before_tests() -> None:
+	"""Once before a run on a fresh site: ERPNext's own set-up, our company."""
+	if not frappe.db.get_single_value("System Settings", "setup_complete") or not frappe.db.exists("Company", {}):
+		from erpnext.setup.utils import before_tests as set_up_erpnext
+
+		set_up_erpnext()
+	world()
+
+
+def world() -> None:
+	"""The company, its warehouses and the party of the tests; idempotent, commits."""
+	if not frappe.db.exists("Company", COMPANY):
+		frappe.get_doc(
+			doctype="Company",
+			company_name=COMPANY,
+			abbr=ABBR,
+			default_currency="IDR",
+			country="Indonesia",
+			chart_of_accounts="Standard",
+		).insert()
+	root = frappe.db.get_value("Warehouse", {"company": COMPANY, "is_group": 1, "parent_warehouse": ("in", ("", None))})
+	root = root or frappe.db.get_value("Warehouse", {"company": COMPANY, "is_group": 1}, order_by="lft")
+	for name, parent, is_group in (
+		(GROUP, root, 1),
+		(SHOP, GROUP, 0),
+		(SPARE, GROUP, 0),
+		(BACK, root, 0),
+	):
+		if not frappe.db.exists("Warehouse", name):
+			frappe.get_doc(
+				doctype="Warehouse",
+				warehouse_name=name.removesuffix(f" - {ABBR}"),
+				company=COMPANY,
+				parent_warehouse=parent,
+				is_group=is_group,
+			).insert()
+	for supplier in ("Marketplace Test Supplier",):
+		if not frappe.db.exists("Supplier", supplier):
+			frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()
+	frappe.db.commit()
+
+
+def leaf(doctype: str) -> str:
+	"""A record that is no group: an Item Group, Customer Group or Territory of this site."""
+	return frappe.db.get_value(doctype, {"is_group": 0}, order_by="lft")
+
+
+def customer(name: str) -> str:
+	if not frappe.db.exists("Customer", name):
+		frappe.get_doc(
+			doctype="Customer",
+			customer_name=name,
+			customer_type="Company",
+			customer_group=leaf("Customer Group"),
+			territory=leaf("Territory"),
+		).insert()
+	return name
+
+
+def item(code: str | None = None, quantity: float = 0, warehouse: str = SHOP, **fields: Any) -> str:
+	"""A new stock item, with `quantity` in `warehouse`."""
+	code = code or f"MTI-{next(_numbers):04d}-{frappe.generate_hash(length=6)}"
+	if not frappe.db.exists("Item", code):
+		frappe.get_doc(
+			{
+				"doctype": "Item",
+				"item_code": code,
+				"item_name": code,
+				"item_group": leaf("Item Group"),
+				"stock_uom": "Nos",
+				"is_stock_item": 1,
+				"valuation_rate": 1000,
+				**fields,
+			}
+		).insert()
+	if quantity:
+		stock_entry("Material Receipt", {code: quantity}, target=warehouse)
+	return code
+
+
+def stock_entry(
+	purpose: str, quantities: dict[str, float], source: str | None = None, target: str | None = None
+) -> Any:
+	doc = frappe.get_doc(
+		doctype="Stock Entry",
+		stock_entry_type=purpose,
+		purpose=purpose,
+		company=COMPANY,
+		items=[
+			{
+				"item_code": code,
+				"qty": quantity,
+				"s_warehouse": source,
+				"t_warehouse": target,
+				"basic_rate": 1000,
+				"conversion_factor": 1,
+			}
+			for code, quantity in quantities.items()
+		],
+	)
+	doc.insert()
+	doc.submit()
+	return doc
+
+
+def sales_order(quantities: dict[str, float], customer_name: str = "Marketplace Test Buyer", **fields: Any) -> Any:
+	"""A submitted Sales Order out of SHOP."""
+	doc = frappe.get_doc(
+		{
+			"doctype": "Sales Order",
+			"customer": customer(customer_name),
+			"company": COMPANY,
+			"currency": "IDR",
+			"transaction_date": nowdate(),
+			"delivery_date": nowdate(),
+			"set_warehouse": SHOP,
+			"items": [
+				{"item_code": code, "qty": quantity, "rate": 1000, "warehouse": SHOP, "delivery_date": nowdate()}
+				for code, quantity in quantities.items()
+			],
+			**fields,
+		}
+	)
+	doc.insert()
+	doc.submit()
+	return doc
+
+
+def bin_quantities(code: str, warehouse: str = SHOP) -> tuple[float, float]:
+	"""(Actual, Reserved)"""
+	row = frappe.db.get_value("Bin", {"item_code": code, "warehouse": warehouse}, ["actual_qty", "reserved_qty"])
+	return (flt(row[0]), flt(row[1])) if row else (0.0, 0.0)
+
+
+def outbox() -> list[tuple[str, str, str, str]]:
+	"""(item, store, kind, cause) of what waits to be folded, as this connection sees it."""
+	return sorted(
+		frappe.db.sql("SELECT item_code, store, kind, cause FROM `tabMarketplace Outbox`")
+	)
+
+
+def clear_outbox() -> None:
+	frappe.db.sql("DELETE FROM `tabMarketplace Outbox`")
+	frappe.db.commit()
