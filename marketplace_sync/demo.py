@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import floor
 from pathlib import Path
 
@@ -28,13 +29,18 @@ from marketplace_sync.sandbox import SandboxProcess, start_process
 from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, LedgerError, Line
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.embedded_workers import Workers
+from marketplace_sync.stock.listing import IN_FLIGHT
 from marketplace_sync.stock.outcomes import Timing
 
 ITEMS = 1_000
 BUNDLES = 20
-TRADING_SECONDS = 20.0
+LISTINGS = ITEMS + BUNDLES + 1
+TRADING_SECONDS = 15.0
 CONVERGENCE_SECONDS = 40.0
+RATE_LIMIT = 50
+"""Calls per second above which the sandbox throttles, and its referee takes note."""
 CALLS_PER_SECOND = 40
+"""What the stores' settings say."""
 APPLIES_WITHIN = 1.5
 """Seconds in which the sandbox may still apply a call that we have given up; its latest here is half a second."""
 TIMING = Timing(back_off=0.2, longest_back_off=2.0, lock_retry=2.0, reject_retry=1.0, longest_reject_retry=2.0, longest_block=2.0)
@@ -97,14 +103,14 @@ def shop_spec(shop: Shop) -> dict:
 		"name": shop.title,
 		"stock": dict.fromkeys(skus, 7),
 		"per_product": 10,
-		"rate_limit": CALLS_PER_SECOND,
+		"rate_limit": RATE_LIMIT,
 		**shop.spec,
 	}
 
 
 def account(sandbox: SandboxProcess, shop: Shop) -> Account:
 	told = sandbox.control.create_shop(shop_spec(shop))
-	sandbox.control.set_referee(shop.id, limit=CALLS_PER_SECOND)
+	sandbox.control.set_referee(shop.id, limit=RATE_LIMIT)
 	shopee = shop.dialect == "shopee"
 	return Account(
 		marketplace=shop.marketplace,
@@ -245,20 +251,20 @@ def trouble(sandbox: SandboxProcess) -> None:
 	for seed, shop in enumerate(SHOPS):
 		calls = {"shop": shop.id, "path_contains": STOCK_CALLS[shop.dialect], "seed": seed}
 		add("latency", shop=shop.id, seconds=0.05, jitter=0.1)
-		add("throttle", probability=0.03, retry_after=1, **calls)
+		add("throttle", probability=0.1, count=3, retry_after=1, **calls)
 		add("answer_lost", probability=0.02, **calls)
 		add("error_after", probability=0.02, status=502, **calls)
 		add("error_before", probability=0.02, status=503, **calls)
 		add("partial_failure", probability=0.5, skus=item_codes()[:30], **calls)
 		add("truncated_json", probability=0.01, **calls)
-		sandbox.control.lock(shop.id, item_codes()[3:6], seconds=TRADING_SECONDS / 2)
+		sandbox.control.lock(shop.id, item_codes()[3:13], seconds=TRADING_SECONDS / 2)
 
 
 def trade(site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: Board, seconds: float) -> Trader:
 	trader = Trader(site)
 	ends, expire_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
 	while time.monotonic() < ends:
-		for _ in range(4):
+		for _ in range(8):
 			trader.step()
 		if expire_at and time.monotonic() > expire_at:
 			expire_at = 0.0
@@ -275,7 +281,7 @@ def trade(site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: 
 class Board:
 	"""The state of the stores: a block that redraws itself on a terminal, a line now and then elsewhere."""
 
-	def __init__(self, site: EmbeddedSite, stores: dict[str, Shop], workers: Workers | None = None):
+	def __init__(self, site: EmbeddedSite, stores: dict[str, Shop], workers: Workers):
 		self.site = site
 		self.stores = stores
 		self.workers = workers
@@ -286,41 +292,51 @@ class Board:
 		self._next = 0.0
 
 	def look(self) -> dict[str, tuple[int, Counter[str]]]:
-		"""store -> listings not in sync, and how many are held for what."""
+		"""store -> listings that are not in sync, and how many of them are held for what."""
 		self.site.db.commit()
 		rows = self.site.db.rows(
-			"SELECT store, hold, COUNT(*) FROM `tabMarketplace Listing` WHERE desired_ver > acked_ver GROUP BY store, hold"
+			"SELECT store, hold, reason_code, COUNT(*) FROM `tabMarketplace Listing`"
+			" WHERE desired_ver > acked_ver OR acked_qty < 0 GROUP BY store, hold, reason_code"
 		)
 		self.site.db.commit()
 		waiting = {store: (0, Counter[str]()) for store in self.stores}
-		for store, hold, count in rows:
+		for store, hold, code, count in rows:
 			total, reasons = waiting[store]
-			if hold:
-				reasons[hold] += count
+			if hold and hold != IN_FLIGHT:
+				reasons[hold if not code or code == hold.lower() else f"{hold} ({code})"] += count
 			waiting[store] = (total + count, reasons)
 		for store, (_total, reasons) in waiting.items():
 			self.held[store] |= reasons
 		return waiting
 
-	def show(self, doing: str) -> None:
-		if time.monotonic() < self._next:
-			return
-		self._next = time.monotonic() + (0.25 if self._live else 3.0)
+	def show(self, doing: str) -> bool:
+		"""Look, and show it when it is time to. Returns whether all is in sync."""
 		waiting = self.look()
-		if not self._live:
-			states = "; ".join(f"{shop.marketplace} {waiting[store][0]} to go" for store, shop in self.stores.items())
-			print(f"  {doing}: {states}", flush=True)
-			return
+		if time.monotonic() >= self._next:
+			self._next = time.monotonic() + (0.25 if self._live else 3.0)
+			if self._live:
+				self._redraw(doing, waiting)
+			else:
+				states = ", ".join(
+					f"{shop.marketplace} {LISTINGS - waiting[store][0]}" for store, shop in self.stores.items()
+				)
+				print(f"  {doing}; in sync of {LISTINGS}: {states}", flush=True)
+		return not any(total for total, _reasons in waiting.values())
+
+	def _redraw(self, doing: str, waiting: dict[str, tuple[int, Counter[str]]]) -> None:
 		lines = [f"  {doing}"]
 		for store, shop in self.stores.items():
 			total, reasons = waiting[store]
-			done = self.workers.totals[store] if self.workers else None
+			done = self.workers.totals[store]
 			held = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-			bar = "#" * round(20 * (1 - total / (ITEMS + BUNDLES + 1)))
-			sent = f"{done.calls:>5} calls {done.acknowledged:>6} acknowledged" if done else ""
-			lines.append(f"  {shop.title:28} [{bar:20}] {total:>5} to go {sent}  {held}"[:118])
+			bar = "#" * round(20 * (1 - total / LISTINGS))
+			lines.append(
+				f"  {shop.title:26} [{bar:20}] {LISTINGS - total:>4} in sync {done.calls:>5} calls"
+				f" {done.acknowledged:>6} acknowledged  {held}"
+			)
+		width = shutil.get_terminal_size().columns - 1
 		self.clear()
-		print("\n".join(lines), flush=True)
+		print("\n".join(line[:width] for line in lines), flush=True)
 		self._lines = len(lines)
 
 	def clear(self) -> None:
@@ -334,9 +350,10 @@ def wait_until_settled(workers: Workers, board: Board, doing: str, seconds: floa
 	ends = time.monotonic() + seconds
 	while time.monotonic() < ends:
 		workers.check()
-		board.show(doing)
 		outbox = board.site.db.rows("SELECT 1 FROM `tabMarketplace Outbox` LIMIT 1")
-		if not outbox and not any(total for total, _reasons in board.look().values()):
+		board.site.db.commit()
+		# First the outbox: what is folded in between is seen among the listings.
+		if board.show(doing) and not outbox:
 			return True
 		with workers.drained:
 			workers.drained.wait(0.25)
@@ -360,15 +377,15 @@ def expected(site: EmbeddedSite, shop: Shop) -> dict[str, int]:
 	):
 		for part, each in sets.get(item, {item: 1}).items():
 			free[part] -= round(qty) * each
-	units = {item: free[item] for item in item_codes()}
-	units |= {code: min(free[part] // each for part, each in parts.items()) for code, parts in sets.items()}
-	units[BOX_SKU] = free[BOXED] // IN_A_BOX
+	units = {item: Fraction(free[item]) for item in item_codes()}
+	units |= {code: min(Fraction(free[part], each) for part, each in parts.items()) for code, parts in sets.items()}
+	units[BOX_SKU] = Fraction(free[BOXED], IN_A_BOX)
 	return {sku: shown(count, shop) for sku, count in units.items()}
 
 
-def shown(units: int, shop: Shop) -> int:
-	left = max(0, units - shop.buffer) * shop.percent
-	quantity = floor(left / 100)
+def shown(units: Fraction, shop: Shop) -> int:
+	"""Half a bundle counts until the end: there is one rounding, after buffer and percent."""
+	quantity = floor(max(Fraction(0), units - shop.buffer) * shop.percent / 100)
 	return min(quantity, shop.cap) if shop.cap else quantity
 
 
@@ -427,7 +444,7 @@ def summary(site: EmbeddedSite, sandbox: SandboxProcess, board: Board, workers: 
 
 def offences(sandbox: SandboxProcess, shop: Shop) -> dict[str, tuple[int, object]]:
 	"""offence -> how often the referee saw it, and one example."""
-	report = sandbox.control.referee(shop.id)["shops"].get(shop.id, {})
+	report = sandbox.control.referee(shop.id)
 	noted = {kind: value for kind, value in report.items() if isinstance(value, dict) and value["count"]}
 	return {kind: (value["count"], value["examples"][0]) for kind, value in noted.items()}
 

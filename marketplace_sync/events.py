@@ -119,8 +119,7 @@ def stock_moved(doc: Document, method: str | None = None) -> None:
 
 def items_changed(doc: Document, method: str | None = None) -> None:
 	"""A document with lines (and packed items of bundles) was submitted, cancelled or updated."""
-	rows = [*doc.get("items", []), *doc.get("packed_items", []), *doc.get("required_items", [])]
-	collect({row.item_code for row in rows}, cause=_cause(doc))
+	collect(_items(doc, "items", "packed_items"), cause=_cause(doc))
 
 
 def order_changed(doc: Document, method: str | None = None) -> None:
@@ -146,15 +145,13 @@ def reservation_changed(doc: Document, method: str | None = None) -> None:
 def work_order_changed(doc: Document, method: str | None = None) -> None:
 	"""Work Order: materials reserved for production, also on stop, close and re-open."""
 	if doc.docstatus != 0:
-		collect(
-			{doc.production_item, *(row.item_code for row in doc.get("required_items", []))}, cause=_cause(doc)
-		)
+		collect([doc.production_item, *_items(doc, "required_items")], cause=_cause(doc))
 
 
 def subcontracting_changed(doc: Document, method: str | None = None) -> None:
 	"""Subcontracting Order, and Purchase Order of the old flow: materials reserved for a subcontractor."""
 	if doc.docstatus != 0:
-		collect({row.rm_item_code for row in doc.get("supplied_items", [])}, cause=_cause(doc))
+		collect([row.rm_item_code for row in doc.get("supplied_items") or ()], cause=_cause(doc))
 
 
 # -- what changes the answer without moving stock ----------------------------------------------------------------
@@ -190,7 +187,7 @@ def item_deleted(doc: Document, method: str | None = None) -> None:
 
 
 def _uoms(doc: Document) -> dict[str, float]:
-	return {row.uom: row.conversion_factor for row in doc.get("uoms", [])}
+	return {row.uom: row.conversion_factor for row in doc.get("uoms") or ()}
 
 
 def bundle_changed(doc: Document, method: str | None = None) -> None:
@@ -209,6 +206,10 @@ def warehouse_changed(doc: Document, method: str | None = None) -> None:
 def warehouse_renamed(doc: Document, method: str | None, old: str, new: str, merge: bool = False) -> None:
 	"""Warehouse: a merge moves its stock."""
 	collect([""], kind=outbox.SETTINGS, cause=f"Warehouse {old} -> {new}")
+
+
+def _items(doc: Document, *tables: str) -> list[str]:
+	return [row.item_code for table in tables for row in doc.get(table) or ()]
 
 
 def _cause(doc: Document) -> str:

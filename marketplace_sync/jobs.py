@@ -10,9 +10,10 @@ import frappe
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.listings import catalogue, matching
 from marketplace_sync.sites.frappe_site import FrappeSite
-from marketplace_sync.stock import audit, outbox, sweep
-from marketplace_sync.stock.drain import DrainReport, drain
+from marketplace_sync.stock import outbox, sweep
+from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
+from marketplace_sync.stock.turn import DrainReport
 from marketplace_sync.wake import answer, wake_store
 
 SLICE_SECONDS = 20.0
@@ -98,6 +99,8 @@ def audit_marketplaces() -> None:
 
 def audit_store(store: str, part: int | None = None) -> None:
 	"""Read back a part of a store's listings (default: today's seventh)."""
+	from marketplace_sync.stock import audit
+
 	site = FrappeSite()
 	if part is None:
 		part = frappe.utils.getdate().toordinal() % AUDIT_PARTS

@@ -32,8 +32,8 @@ def item_validate(doc: Document, method: str | None = None) -> None:
 	before = doc.get_doc_before_save()
 	if not before:
 		return
-	old = {row.name: row for row in before.get("marketplace_details", [])}
-	new = {row.name: row for row in doc.get("marketplace_details", [])}
+	old = {row.name: row for row in before.get("marketplace_details") or ()}
+	new = {row.name: row for row in doc.get("marketplace_details") or ()}
 	if old.keys() != new.keys():
 		frappe.throw(
 			_(
@@ -60,8 +60,8 @@ def item_on_update(doc: Document, method: str | None = None) -> None:
 	before = doc.get_doc_before_save()
 	if not before:
 		return
-	was = {row.name: cint(row.disable_stock_update) for row in before.get("marketplace_details", [])}
-	for row in doc.get("marketplace_details", []):
+	was = {row.name: cint(row.disable_stock_update) for row in before.get("marketplace_details") or ()}
+	for row in doc.get("marketplace_details") or ():
 		if cint(row.disable_stock_update) != was.get(row.name):
 			collect([doc.name], store=row.store, kind=outbox.SWITCH, cause=f"Item {doc.name}")
 

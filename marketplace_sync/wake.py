@@ -32,14 +32,14 @@ def answer(store: str = "") -> None:
 		frappe.logger("marketplace_sync").warning("Could not clear a wake-up", exc_info=True)
 
 
-def _wake(store: str, method: str, **kwargs: str) -> None:
+def _wake(who: str, method: str, **kwargs: str) -> None:
 	try:
 		redis = _redis()
-		if redis.set(_key(store), 1, nx=True, ex=WAKE_EXPIRES):
+		if redis.set(_key(who), 1, nx=True, ex=WAKE_EXPIRES):
 			try:
 				frappe.enqueue(method, queue="short", **kwargs)
 			except Exception:
-				redis.delete(_key(store))
+				redis.delete(_key(who))
 				raise
 	except Exception:
 		# Redis is down: what was changed is in the outbox, and the sweep looks again within minutes.

@@ -136,7 +136,10 @@ def from_http(error: HttpError) -> Refusal:
 	else:
 		outcome = Outcome.AMBIGUOUS
 	return Refusal(
-		Verdict(outcome), str(error), code=f"HTTP {error.status}" if error.status else "", retry_after=error.retry_after
+		Verdict(outcome),
+		str(error),
+		code=f"HTTP {error.status}" if error.status else "",
+		retry_after=error.retry_after,
 	)
 
 

@@ -40,8 +40,12 @@ MASK = "***"
 
 
 # -- secrets -----------------------------------------------------------------------------------------------
-_SECRET_NAMES = "access_token|refresh_token|app_secret|partner_key|auth_code|sign|shop_cipher|cipher|x-tts-access-token"
-_NAMED_SECRET = re.compile(rf"(?i)\b((?:{_SECRET_NAMES})[\"']?\s*[=:]\s*[\"']?|[?&]code=)[^\s\"'&,;}})]{{6,}}")
+_SECRET_NAMES = (
+	"access_token|refresh_token|app_secret|partner_key|auth_code|sign|shop_cipher|cipher|x-tts-access-token"
+)
+_NAMED_SECRET = re.compile(
+	rf"(?i)(\b(?:{_SECRET_NAMES})[\"']?\s*[=:]\s*[\"']?|[?&]code=)[^\s\"'&,;}})]{{6,}}"
+)
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
@@ -186,7 +190,10 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	status = response.status_code
 	now = time.time()
 	served_at = _http_date(response.headers.get("Date"))
-	about = {"status": status, "retry_after": _retry_after(response.headers.get("Retry-After"), served_at or now)}
+	about = {
+		"status": status,
+		"retry_after": _retry_after(response.headers.get("Retry-After"), served_at or now),
+	}
 
 	def unreadable(what: str) -> Unreadable:
 		return Unreadable(f"{request}: HTTP {status} with {what}", **about)
@@ -373,7 +380,9 @@ def check_base_url(
 	"""
 
 	def refused(why: str) -> ValueError:
-		return ValueError(f"{field}: {why}. Use one of: {', '.join('https://' + h.lstrip('.') for h in allowed_hosts)}")
+		return ValueError(
+			f"{field}: {why}. Use one of: {', '.join('https://' + h.lstrip('.') for h in allowed_hosts)}"
+		)
 
 	if not isinstance(url, str) or not url:
 		raise refused("it is empty")
@@ -400,7 +409,10 @@ def check_base_url(
 		raise refused("it must be a host name, not an IP address")
 	if parts.scheme != "https":
 		raise refused("it must start with https://")
-	if not any(host == known or (known.startswith(".") and host.endswith(known) and host != known) for known in allowed_hosts):
+	if not any(
+		host == known or (known.startswith(".") and host.endswith(known) and host != known)
+		for known in allowed_hosts
+	):
 		raise refused(f"{mask(host)} is not a host of this marketplace")
 	if port not in (None, 443):
 		raise refused(f"port {port} is not the marketplace's")

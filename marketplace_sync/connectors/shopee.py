@@ -39,7 +39,7 @@ from .base import (
 	Tokens,
 	patiently,
 )
-from .http import HttpClient, HttpError, Request, check_base_url
+from .http import HttpClient, HttpError, Request, check_base_url, is_loopback
 
 UPDATE_STOCK = "/api/v2/product/update_stock"
 ITEM_LIST = "/api/v2/product/get_item_list"
@@ -83,10 +83,13 @@ REJECTED_ROW = Verdict(Outcome.REJECTED, about_one_row=True)
 CHECK_APP = Verdict(Outcome.MISCONFIGURED, cure="Check the app in the Shopee Open Platform console.")
 CHECK_KEY = Verdict(Outcome.MISCONFIGURED, cure="Check Partner ID and Partner Key in the store's settings.")
 CHECK_CLOCK = Verdict(Outcome.MISCONFIGURED)
-SHOP_BLOCKED = Verdict(Outcome.MISCONFIGURED, cure="The shop's owner has to settle this in Shopee Seller Centre.")
+SHOP_BLOCKED = Verdict(
+	Outcome.MISCONFIGURED, cure="The shop's owner has to settle this in Shopee Seller Centre."
+)
 BELOW_RESERVED = Verdict(Outcome.CLAMP, about_one_row=True)
 WRONG_LOCATIONS = Verdict(
-	Outcome.LOCATIONS, cure="Say in the store's Warehouses which Shopee location each ERPNext warehouse stands for."
+	Outcome.LOCATIONS,
+	cure="Say in the store's Warehouses which Shopee location each ERPNext warehouse stands for.",
 )
 HAS_MODELS = Verdict(Outcome.REJECTED, cure="The product has got variations: refresh the store's catalogue.")
 
@@ -147,7 +150,9 @@ CODES: dict[str, Verdict] = {
 
 # Shopee uses these codes for many things (page v2.product.update_stock lists 30 meanings of error_param and
 # error_auth alone), so the words come first. The reasons in failure_list are words only. First match wins.
-CODES_WITH_MANY_MEANINGS = frozenset(("error_param", "error_auth", "error_busi", "error_server", "error_inner"))
+CODES_WITH_MANY_MEANINGS = frozenset(
+	("error_param", "error_auth", "error_busi", "error_server", "error_inner")
+)
 WORDS: tuple[tuple[str, Verdict], ...] = (
 	(r"(invalid|no) access_token", RECONNECT),
 	(r"timestamp", CHECK_CLOCK),
@@ -195,7 +200,7 @@ def reason_verdict(reason: str) -> Verdict:
 	"""What a `failed_reason` of one model means: words, at times with a code in them."""
 	for word in re.findall(r"[a-z_.]+", reason.lower()):
 		known = CODES.get(bare_code(word))
-		if known is not None and bare_code(word) not in CODES_WITH_MANY_MEANINGS and known is not REJECTED_ROW:
+		if known is not None and bare_code(word) not in CODES_WITH_MANY_MEANINGS:
 			return known
 	return in_words(reason) or REJECTED
 
@@ -242,8 +247,13 @@ class Shopee(Connector):
 		self, account: Account, *, http: HttpClient | None = None, clock: Callable[[], float] = time.time
 	):
 		super().__init__(account)
-		self._base = check_base_url(account.base_url or self.default_base_url, self.allowed_hosts, "API address")
-		self._auth = check_base_url(account.auth_url or self._base, self.allowed_hosts, "Consent address")
+		self._base = check_base_url(
+			account.base_url or self.default_base_url, self.allowed_hosts, "API address"
+		)
+		auth = account.auth_url or (
+			self._base if is_loopback(urlsplit(self._base).hostname or "") else self.default_auth_url
+		)
+		self._auth = check_base_url(auth, self.allowed_hosts, "Consent address")
 		self._http = http or HttpClient()
 		self._clock = clock
 
@@ -259,7 +269,9 @@ class Shopee(Connector):
 	) -> Request:
 		account = self.account
 		timestamp = int(self._clock())
-		signed = [account.app_id, path, timestamp] + ([] if public else [account.access_token, account.shop_id])
+		signed = [account.app_id, path, timestamp] + (
+			[] if public else [account.access_token, account.shop_id]
+		)
 		common = [("partner_id", account.app_id), ("timestamp", str(timestamp))]
 		common += [] if public else [("access_token", account.access_token), ("shop_id", account.shop_id)]
 		return Request(
@@ -326,19 +338,23 @@ class Shopee(Connector):
 		body = {
 			"item_id": int(lines[0].product_id),
 			"stock_list": [
-				{"model_id": int(line.sku_id or NO_MODEL), "seller_stock": _seller_stock(line)} for line in lines
+				{"model_id": int(line.sku_id or NO_MODEL), "seller_stock": _seller_stock(line)}
+				for line in lines
 			],
 		}
+		request = self._request("POST", UPDATE_STOCK, body=body)
 		try:
-			answer = self._call(self._request("POST", UPDATE_STOCK, body=body), deadline.left(), UPDATE_FAILED)
-			result = CallResult(_write_rows(lines, answer), text(answer.get("request_id")))
+			answer = self._call(request, deadline.left(), UPDATE_FAILED)
+			result = CallResult(_write_rows(lines, answer, request.mask), text(answer.get("request_id")))
 		except Refusal as refusal:
 			result = refusal.call(lines)
 		if self.look_up_locks and any(_in_promotion(row) for row in result.rows):
 			result = self._with_lock_ends(lines, result, deadline)
 		return result
 
-	def _with_lock_ends(self, lines: Sequence[StockLine], result: CallResult, deadline: Deadline) -> CallResult:
+	def _with_lock_ends(
+		self, lines: Sequence[StockLine], result: CallResult, deadline: Deadline
+	) -> CallResult:
 		"""The same, with the end of the promotion where it can be learnt in the time that is left."""
 		if deadline.left() < 1.0:
 			return result
@@ -432,7 +448,9 @@ class Shopee(Connector):
 
 	def _models(self, item_id: str, timeout: float | None = None) -> list[dict[str, Any]]:
 		"""Page v2.product.get_model_list: every variation of one item [H]."""
-		answer = record(self._call(self._request("GET", MODEL_LIST, [("item_id", item_id)]), timeout).get("response"))
+		answer = record(
+			self._call(self._request("GET", MODEL_LIST, [("item_id", item_id)]), timeout).get("response")
+		)
 		if not isinstance(answer.get("model"), list):
 			raise unclear("Shopee's answer has no model list.")
 		return records(answer["model"])
@@ -460,7 +478,11 @@ class Shopee(Connector):
 			for start in range(0, len(ids), ITEMS_PER_INFO):
 				infos = patiently(pace, partial(self._base_infos, ids[start : start + ITEMS_PER_INFO]))
 				for item_id, info in infos.items():
-					models = patiently(pace, partial(self._models_if_any, item_id)) if info.get("has_model") else None
+					models = (
+						patiently(pace, partial(self._models_if_any, item_id))
+						if info.get("has_model")
+						else None
+					)
 					rows += _catalogue_rows(item_id, info, models, has_locations)
 			yield rows
 			if page.get("has_next_page") is not True:
@@ -541,16 +563,18 @@ class Shopee(Connector):
 		token = self.account.refresh_token
 		return self._tokens(REFRESH_TOKEN, self.account.shop_id, {"refresh_token": token}, token)
 
-	def _tokens(self, path: str, shop_id: str, grant: dict[str, str], secret: str) -> Tokens:
-		tokens = self._ask_tokens(path, shop_id, grant, secret)
+	def _tokens(self, path: str, shop_id: str, secret_grant: dict[str, str], secret: str) -> Tokens:
+		tokens = self._ask_tokens(path, shop_id, secret_grant, secret)
 		if isinstance(tokens, Refusal):
 			raise tokens
 		return tokens
 
-	def _ask_tokens(self, path: str, shop_id: str, grant: dict[str, str], secret: str) -> Tokens | Refusal:
+	def _ask_tokens(
+		self, path: str, shop_id: str, secret_grant: dict[str, str], secret: str
+	) -> Tokens | Refusal:
 		if not is_id(self.account.app_id) or not is_id(shop_id):
 			return Refusal(CHECK_KEY._replace(cure=""), "Partner ID and Shop ID must be numbers.", code="id")
-		body = {**grant, "partner_id": int(self.account.app_id), "shop_id": int(shop_id)}
+		body = {**secret_grant, "partner_id": int(self.account.app_id), "shop_id": int(shop_id)}
 		request = self._request("POST", path, body=body, public=True, secrets=(secret,))
 		now = self._clock()
 		answer = self._send(request, None, "")
@@ -586,21 +610,24 @@ def _seller_stock(line: StockLine) -> list[dict[str, Any]]:
 	return [{"location_id": location, "stock": quantity} for location, quantity in line.by_location]
 
 
-def _write_rows(lines: Sequence[StockLine], answer: dict[str, Any]) -> tuple[RowResult, ...]:
+def _write_rows(
+	lines: Sequence[StockLine], answer: dict[str, Any], mask: Callable[[str], str]
+) -> tuple[RowResult, ...]:
 	"""failure_list and success_list name models; what neither names is in doubt."""
 	response = record(answer.get("response"))
 	failures: dict[str, list[str]] = {}
 	for row in records(response.get("failure_list")):
-		failures.setdefault(text(row.get("model_id")), []).append(text(row.get("failed_reason")))
+		failures.setdefault(text(row.get("model_id")), []).append(mask(text(row.get("failed_reason"))))
 	successes: dict[str, list[dict[str, Any]]] = {}
 	for row in records(response.get("success_list")):
 		successes.setdefault(text(row.get("model_id")), []).append(row)
 	code = text(answer.get("error"))
 	if code and not failures and not successes:
-		refusal = Refusal(CODES[UPDATE_FAILED], text(answer.get("message")) or code, code=code)
+		refusal = Refusal(CODES[UPDATE_FAILED], mask(text(answer.get("message"))) or code, code=mask(code))
 		return refusal.call(lines).rows
 	return tuple(
-		_write_row(line, failures.get(line.sku_id or NO_MODEL), successes.get(line.sku_id or NO_MODEL)) for line in lines
+		_write_row(line, failures.get(line.sku_id or NO_MODEL), successes.get(line.sku_id or NO_MODEL))
+		for line in lines
 	)
 
 
@@ -611,7 +638,11 @@ def _write_row(line: StockLine, reasons: list[str] | None, stored: list[dict[str
 	if not stored:
 		return unclear("Shopee's answer does not name this SKU.").row(line.key)
 	# The stock that was stored is told per location (page v2.product.update_stock, success_list) [H]; optional.
-	told = {text(row.get("location_id")): whole(row.get("stock")) for row in stored if row.get("stock") is not None}
+	told = {
+		text(row.get("location_id")): whole(row.get("stock"))
+		for row in stored
+		if row.get("stock") is not None
+	}
 	if told:
 		sent = dict(line.by_location)
 		if not sent or not (told.keys() & sent.keys()):
@@ -672,7 +703,9 @@ def _catalogue_rows(
 				seller_sku=text(model.get("model_sku")) or item_sku,
 				title=f"{title} - {name}" if name else title,
 				status=own if status is RemoteStatus.ACTIVE else status,
-				locations=tuple(filter(None, (text(row.get("location_id")) for row in stocks))) if has_locations else (),
+				locations=tuple(filter(None, (text(row.get("location_id")) for row in stocks)))
+				if has_locations
+				else (),
 				fulfilled_by_marketplace=model.get("is_fulfillment_by_shopee") is True,
 			)
 		)

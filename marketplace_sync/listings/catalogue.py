@@ -73,7 +73,11 @@ class _Known:
 	def matters(self, before: _Known) -> bool:
 		"""Whether the change since `before` may free a held listing or alter the call."""
 		revived = before.status != self.status and self.status not in _NOT_SOLD
-		return revived or (self.sku, self.locations, self.fulfilled) != (before.sku, before.locations, before.fulfilled)
+		return revived or (self.sku, self.locations, self.fulfilled) != (
+			before.sku,
+			before.locations,
+			before.fulfilled,
+		)
 
 
 def refresh(
@@ -174,9 +178,7 @@ def _save_page(
 	report.changed += changed
 
 
-def _save_once(
-	site: Site, store: str, rows: dict[str, CatalogueRow], touched: set[str]
-) -> tuple[int, int]:
+def _save_once(site: Site, store: str, rows: dict[str, CatalogueRow], touched: set[str]) -> tuple[int, int]:
 	db, now = site.db, site.now()
 	if not rows:
 		return 0, 0
@@ -191,10 +193,19 @@ def _save_once(
 	seen: list[tuple] = []
 	moved: set[str] = set()
 	changed = 0
-	stamp = db.rows("SELECT CURRENT_TIMESTAMP")[0][0] if rows.keys() - existing.keys() else None
+	stamp = site.stamp(now)
 	for name, row in sorted(rows.items()):
 		told = _Known.of(row)
-		values = (name, told.sku, told.title, told.status, told.storefronts, told.locations, told.fulfilled, now)
+		values = (
+			name,
+			told.sku,
+			told.title,
+			told.status,
+			told.storefronts,
+			told.locations,
+			told.fulfilled,
+			now,
+		)
 		if name not in existing:
 			new.append((*values, store, row.product_id, row.sku_id, stamp, stamp))
 			touched.add(name)
@@ -206,7 +217,9 @@ def _save_once(
 			touched.add(name)
 		if item and told.matters(before):
 			moved.add(item)
-	db.insert_many(TABLE, (*_COLUMNS, "store", "external_product_id", "external_sku_id", "creation", "modified"), new)
+	db.insert_many(
+		TABLE, (*_COLUMNS, "store", "external_product_id", "external_sku_id", "creation", "modified"), new
+	)
 	db.update_many(TABLE, _COLUMNS, seen, ", ".join(f"{column} = v.{column}" for column in _COLUMNS[1:]))
 	outbox.record(db, now, [OutboxRow(item, store, outbox.MAPPING, "catalogue") for item in sorted(moved)])
 	db.commit()
@@ -269,6 +282,8 @@ def _save_locations(site: Site, store: str, connector: Connector, pace: SitePace
 		site.db.execute(f"UPDATE {_STATE} SET locations = %s WHERE name = %s", (text, store))
 		if before[0][0]:
 			outbox.record(
-				site.db, site.now(), [OutboxRow(store=store, kind=outbox.SETTINGS, cause="marketplace locations changed")]
+				site.db,
+				site.now(),
+				[OutboxRow(store=store, kind=outbox.SETTINGS, cause="marketplace locations changed")],
 			)
 	site.db.commit()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from marketplace_sync.listings.switches import SYSTEM, follow_mapping
 from marketplace_sync.sites.port import Database, Row, Site
 from marketplace_sync.stock import outbox
-from marketplace_sync.stock.availability import read_factors, read_items
+from marketplace_sync.stock.availability import ItemFacts, read_factors, read_items
 from marketplace_sync.stock.outbox import OutboxRow
 
 TABLE = "Marketplace Listing"
@@ -27,9 +27,7 @@ UNMAPPED_LOOKED_AT = 5_000
 """When an Item appears, at most so many unmapped listings are searched for near misses; `match_all` searches all."""
 DELETED = "Deleted"
 
-NO_SKU = (
-	"The listing has no seller SKU: enter the item code as its SKU on the marketplace, or choose the item here by hand."
-)
+NO_SKU = "The listing has no seller SKU: enter the item code as its SKU on the marketplace, or choose the item here by hand."
 
 
 @dataclass(slots=True)
@@ -75,7 +73,7 @@ def _visible(text: str) -> str:
 
 _BLURS: tuple[tuple[str, Callable[[str], str]], ...] = (
 	("spaces", lambda text: "".join(text.split())),
-	("letter case", lambda text: _plain(_plain(text).casefold())),
+	("letter case", str.casefold),
 	("the letter O and the digit 0", lambda text: text.replace("O", "0").replace("o", "0")),
 	("full-width or otherwise special forms of the same characters", _plain),
 	("invisible characters", _visible),
@@ -110,10 +108,10 @@ def differences(one: str, other: str) -> list[str]:
 		return first != second
 
 	blurs = [blur for _words, blur in _BLURS]
-	needed = [
-		words for words, blur in _BLURS if differ([other for other in blurs if other is not blur])
+	needed = [words for words, blur in _BLURS if differ([other for other in blurs if other is not blur])]
+	return needed or [
+		next((words for words, blur in _BLURS if not differ([blur])), "characters that look the same")
 	]
-	return needed or [next((words for words, blur in _BLURS if not differ([blur])), "characters that look the same")]
 
 
 def near_misses(sku: str, codes: Iterable[str]) -> list[str]:
@@ -123,8 +121,12 @@ def near_misses(sku: str, codes: Iterable[str]) -> list[str]:
 
 def near_note(sku: str, codes: Sequence[str]) -> str:
 	"""What to tell about a SKU that is nearly an item code, with the fix on either side."""
-	told = "; ".join(f"Item {code!r} (differs in {' and '.join(differences(sku, code))})" for code in codes[:3])
-	note = f"No Item has exactly the code {sku!r}. Nearly the same: {told}. Change the SKU on the marketplace to"
+	told = "; ".join(
+		f"Item {code!r} (differs in {' and '.join(differences(sku, code))})" for code in codes[:3]
+	)
+	note = (
+		f"No Item has exactly the code {sku!r}. Nearly the same: {told}. Change the SKU on the marketplace to"
+	)
 	note += f" {codes[0]!r}"
 	if sku == " ".join(sku.split()) and sku.isprintable():
 		return f"{note}, or rename the Item to {sku!r}."
@@ -164,9 +166,7 @@ class _Codes:
 		return near_misses(sku, self._by_key.get(near_key(sku), ()))
 
 
-def match_all(
-	site: Site, store: str = "", progress: Callable[[int], None] | None = None
-) -> MatchReport:
+def match_all(site: Site, store: str = "", progress: Callable[[int], None] | None = None) -> MatchReport:
 	"""Match every listing of a store ('' = all) anew. Commits per batch; wakes the stores that changed."""
 	report = MatchReport()
 	codes = _Codes(site.db)
@@ -200,7 +200,9 @@ def match_items(site: Site, items: Collection[str]) -> MatchReport:
 	for marks, piece in _pieces(wanted):
 		# Two statements: an OR over two columns would use neither index.
 		for column in ("seller_sku", "item"):
-			for row in _listings(site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE {column} IN ({marks})", piece)):
+			for row in _listings(
+				site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE {column} IN ({marks})", piece)
+			):
 				if row.sku in wanted or row.item in wanted:
 					found[row.name] = row
 	unmapped = site.db.rows(
@@ -228,7 +230,8 @@ def match_listings(site: Site, store: str, names: Collection[str]) -> MatchRepor
 	for marks, piece in _pieces({row.sku for row in found.values() if row.sku}):
 		rows = _listings(
 			site.db.rows(
-				f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE seller_sku IN ({marks}) AND store = %s", [*piece, store]
+				f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE seller_sku IN ({marks}) AND store = %s",
+				[*piece, store],
 			)
 		)
 		found.update((row.name, row) for row in rows)
@@ -268,57 +271,73 @@ def _settle_once(
 	site: Site, listings: Sequence[_Listing], codes: _Codes, rules: dict[str, bool], every_row: bool
 ) -> tuple[int, int, int, set[str]]:
 	db = site.db
-	facts = read_items(db, sorted({row.sku for row in listings} | {row.item for row in listings} - {""}))
+	facts = read_items(db, sorted(({row.sku for row in listings} | {row.item for row in listings}) - {""}))
 	twins = _twins(db, {row.sku for row in listings if row.sku})
-	changes: list[Row] = []
-	touched = {row.item for row in listings if row.item} if every_row else set()
+	judged = {row: _judge(row, facts, twins, codes) for row in listings}
+	changed = {row: to for row, to in judged.items() if to != (row.item, row.mapped_by, row.note)}
+	if changed:
+		current = _claim(db, sorted(row.name for row in changed))
+		# What a person or the catalogue changed meanwhile stays as it is.
+		changed = {row: to for row, to in changed.items() if current.get(row.name) == row}
 	moved: set[tuple[str, str]] = set()
 	broken_off: dict[tuple[str, str], str] = {}
 	mapped = unmapped = 0
-	for row in listings:
-		others = [name for name in twins.get((row.store, row.sku), ()) if name != row.name]
-		note = _twin_note(row.sku, others) if others else ""
-		exact = facts.get(row.sku) if row.sku else None
-		if row.by_hand and row.item in facts:
-			item, by = row.item, row.mapped_by
-		elif exact and not exact.template:
-			item, by = row.sku, SYSTEM
-		else:
-			item, by = "", ""
-			if not row.sku:
-				note = NO_SKU
-			elif exact:
-				note = f"Item {row.sku!r} is a template: give the listing the SKU of one of its variants."
-			elif near := codes.near(row.sku):
-				note = near_note(row.sku, near)
-			elif row.item in facts:
-				note = _broken_note(row.sku, row.item)
-			elif row.note.startswith(_BROKEN_OFF) and repr(row.sku) in row.note:
-				note = row.note
-			else:
-				note = ""
+	for row, (item, _by, _note) in changed.items():
 		if item != row.item:
 			mapped, unmapped = mapped + bool(item), unmapped + (not item)
 			moved |= {(code, row.store) for code in (item, row.item) if code}
 			if row.item in facts and row.sku != row.item:
 				broken_off[row.item, row.store] = row.sku
-		if (item, by, note) != (row.item, row.mapped_by, row.note):
-			changes.append((row.name, item, by, note, row.item, row.mapped_by, row.sku))
-	touched |= {item for item, _store in moved}
-	# What a person or the catalogue changed since the listings were read stays as it is.
 	db.update_many(
 		TABLE,
-		("name", "item", "who", "note", "was", "was_by", "sku"),
-		changes,
+		("name", "item", "who", "note"),
+		sorted((row.name, *to) for row, to in changed.items()),
 		"item = v.item, mapped_by = v.who, mapping_note = v.note",
-		"COALESCE(t.item, '') = v.was AND COALESCE(t.mapped_by, '') = v.was_by AND COALESCE(t.seller_sku, '') = v.sku",
 	)
-	ticked = follow_mapping(site, touched, broken_off, rules) if touched else 0
+	touched = {item for item, _store in moved}
+	if every_row:  # heals rows that a stale form or two workers left wrong
+		touched |= {row.item for row in listings if row.item}
+	ticked = follow_mapping(site, touched, broken_off, rules)
 	outbox.record(
-		db, site.now(), [OutboxRow(item, store, outbox.MAPPING, "SKU mapping") for item, store in sorted(moved)]
+		db,
+		site.now(),
+		[OutboxRow(item, store, outbox.MAPPING, "SKU mapping") for item, store in sorted(moved)],
 	)
 	db.commit()
 	return mapped, unmapped, ticked, {store for _item, store in moved}
+
+
+def _judge(
+	row: _Listing, facts: dict[str, ItemFacts], twins: dict[tuple[str, str], list[str]], codes: _Codes
+) -> tuple[str, str, str]:
+	"""(item, mapped by, note) as it should be."""
+	others = [name for name in twins.get((row.store, row.sku), ()) if name != row.name]
+	note = _twin_note(row.sku, others) if others else ""
+	if row.by_hand and row.item in facts:
+		return row.item, row.mapped_by, note
+	if not row.sku:
+		return "", "", NO_SKU
+	exact = facts.get(row.sku)
+	if exact and not exact.template:
+		return row.sku, SYSTEM, note
+	if exact:
+		return "", "", f"Item {row.sku!r} is a template: give the listing the SKU of one of its variants."
+	near = codes.near(row.sku)
+	if near:
+		return "", "", near_note(row.sku, near)
+	if row.item in facts:
+		return "", "", _broken_note(row.sku, row.item)
+	still_true = row.note.startswith(_BROKEN_OFF) and f"the SKU is {row.sku!r} now" in row.note
+	return "", "", row.note if still_true else ""
+
+
+def _claim(db: Database, names: Sequence[str]) -> dict[str, _Listing]:
+	"""Lock the listings until the next commit and read them as they are now."""
+	db.commit()  # MariaDB: what is read after the locks are taken, in a new transaction, is the present
+	db.update_many(TABLE, ("name",), [(name,) for name in names], "idx = t.idx")
+	marks = ", ".join(["%s"] * len(names))
+	rows = db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks})", names)
+	return {row.name: row for row in _listings(rows)}
 
 
 def _twins(db: Database, skus: Collection[str]) -> dict[tuple[str, str], list[str]]:
@@ -342,16 +361,20 @@ def map_listing(site: Site, listing: str, item: str, uom: str = "", by: str = ""
 	field and the cure, and changes nothing then.
 	"""
 	db = site.db
-	db.commit()
-	found = _listings(db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name = %s", (listing,)))
-	if not found or found[0].name != listing:
-		raise ValueError(f"Listing: there is none with the name {listing!r}. Refresh the store's catalogue first.")
-	row = found[0]
-	if not item:
-		if uom:
+	row = _claim(db, [listing]).get(listing)
+	if not row:
+		db.rollback()
+		raise ValueError(
+			f"Listing: there is none with the name {listing!r}. Refresh the store's catalogue first."
+		)
+	try:
+		if item:
+			check_mapping(db, item, uom)
+		elif uom:
 			raise ValueError("UOM: choose the item too, or leave both empty to have the SKU decide.")
-	else:
-		check_mapping(db, item, uom)
+	except ValueError:
+		db.rollback()
+		raise
 	rules = {store.name: store.disable_on_mismatch for store in site.stores()}
 	others = _twins(db, {row.sku} if row.sku else ()).get((row.store, row.sku), [])
 	others = [name for name in others if name != listing]

@@ -124,7 +124,9 @@ def _follow(
 	db = site.db
 	wanted = set(items)
 	listed: dict[tuple[str, str], set[str]] = {}
-	for item, store, sku in db.rows(f"SELECT item, store, seller_sku FROM {_LISTING} WHERE item IN ({marks})", items):
+	for item, store, sku in db.rows(
+		f"SELECT item, store, seller_sku FROM {_LISTING} WHERE item IN ({marks})", items
+	):
 		if item in wanted:
 			listed.setdefault((item, store), set()).add(sku or "")
 	details, surplus = _read_details(db, marks, items)
@@ -132,40 +134,37 @@ def _follow(
 	for row in details.values():
 		last[row.item] = last.get(row.item, 0) + 1
 
-	now_text = ""
+	now_text = site.stamp(site.now())
 	new: list[Row] = []
 	changed: list[Row] = []
-	ticks: list[tuple[str, str]] = []
+	ticks: list[Row] = []
+	off: list[tuple[str, str]] = []
 	for key in sorted(listed.keys() - details.keys()):
 		item, store = key
-		now_text = now_text or database_time(site)
 		last[item] = last.get(item, 0) + 1
-		new.append((*_new_row(item, now_text, last[item]), store, _joined(listed[key])))
+		new.append(_new_row(item, now_text, last[item], store, _joined(listed[key])))
 	for key, row in details.items():
 		skus = _joined(listed[key]) if key in listed else broken_off.get(key, row.skus)
 		pair = sku_pair(row.item, skus)
-		stands = row.switch.decided_sku if row.switch.decided_sku == pair else ""
 		broke = key not in listed and key in broken_off
 		if system_decides(row.switch, pair=pair, broke_off=broke, rule=rules.get(row.store, False)):
-			now_text = now_text or database_time(site)
-			why = f"the SKU on the marketplace is {skus!r}, the item code is {row.item!r}"
-			changed.append((row.name, skus, stands, 1, SYSTEM, now_text, why))
-			ticks.append(key)
+			why = f"the SKU on the marketplace is {skus!r}, and the item code is {row.item!r}"
+			ticks.append((row.name, 1, SYSTEM, now_text, why, ""))
+			off.append(key)
 		elif key not in listed and not row.switch.disabled:
 			surplus.append(row.name)
-		elif skus != row.skus or stands != row.switch.decided_sku:
-			changed.append((row.name, skus, stands, None, None, None, None))
+			continue
+		stands = row.switch.decided_sku if row.switch.decided_sku == pair else ""
+		if skus != row.skus or stands != row.switch.decided_sku:
+			changed.append((row.name, skus, stands))
+	_touch(site, off, now_text)
 	_insert(db, new)
 	db.update_many(
-		TABLE,
-		("name", "skus", "decided", "off", "who", "at", "why"),
-		sorted(changed, key=lambda row: row[0]),
-		"seller_sku = v.skus, decided_sku = v.decided, disable_stock_update = COALESCE(v.off, t.disable_stock_update),"
-		" disabled_by = COALESCE(v.who, t.disabled_by), disabled_at = COALESCE(v.at, t.disabled_at),"
-		" disabled_reason = COALESCE(v.why, t.disabled_reason)",
+		TABLE, ("name", "skus", "decided"), sorted(changed), "seller_sku = v.skus, decided_sku = v.decided"
 	)
+	_put(db, sorted(ticks))
 	db.delete_many(TABLE, sorted(surplus))
-	_announce(site, ticks, now_text, "SKU mismatch")
+	_announce(site, off, "SKU mismatch")
 	return len(ticks)
 
 
@@ -189,37 +188,38 @@ def set_switch(site: Site, item: str, store: str, disabled: bool, by: str, why: 
 	}
 	if not row and not skus:
 		raise ValueError(f"Item: {item!r} is not listed in {title}: map a listing of the store to it first.")
-	now_text = database_time(site)
+	now_text = site.stamp(site.now())
+	_touch(site, [(item, store)], now_text)
 	if not row:
-		new = (*_new_row(item, now_text, 1 + sum(key[0] == item for key in details)), store, _joined(skus))
-		_insert(site.db, [new])
-		row = _Detail(new[0], item, store, _joined(skus), Switch())
-	site.db.update_many(
-		TABLE,
-		("name", "off", "who", "at", "why", "decided"),
-		[(row.name, int(disabled), by, now_text, why, sku_pair(item, row.skus))],
-		"disable_stock_update = v.off, disabled_by = v.who, disabled_at = v.at, disabled_reason = v.why,"
-		" decided_sku = v.decided",
-	)
-	_announce(site, [(item, store)], now_text, f"Disable Stock Update {'ticked' if disabled else 'unticked'} by {by}")
+		row = _Detail(uuid.uuid4().hex[:20], item, store, _joined(skus), Switch())
+		idx = 1 + sum(key[0] == item for key in details)
+		_insert(site.db, [_new_row(item, now_text, idx, store, row.skus, row.name)])
+	_put(site.db, [(row.name, int(disabled), by, now_text, why, sku_pair(item, row.skus))])
+	_announce(site, [(item, store)], f"Disable Stock Update {'ticked' if disabled else 'unticked'} by {by}")
 	site.db.commit()
 	site.wake([store])
 
 
-def database_time(site: Site) -> str:
-	"""Now, as a Datetime column holds it (the database server's local time), different at every call."""
-	text = str(site.db.rows("SELECT CURRENT_TIMESTAMP")[0][0])[:19]
-	return f"{text}.{uuid.uuid4().int % 1_000_000:06d}"
+def _touch(site: Site, pairs: Collection[tuple[str, str]], now_text: str) -> None:
+	"""Have open forms of the Items refused. First, for whoever saves an Item locks it before its rows."""
+	names = sorted({item for item, _store in pairs})
+	site.db.update_many("Item", ("name", "at"), [(name, now_text) for name in names], "modified = v.at")
 
 
-def _announce(site: Site, pairs: Collection[tuple[str, str]], now_text: str, cause: str) -> None:
-	"""Touch the Items and write the outbox rows of changed switches."""
-	if pairs:
-		names = sorted({item for item, _store in pairs})
-		site.db.update_many("Item", ("name", "at"), [(name, now_text) for name in names], "modified = v.at")
-		outbox.record(
-			site.db, site.now(), [OutboxRow(item, store, outbox.SWITCH, cause) for item, store in sorted(pairs)]
-		)
+def _put(db: Database, rows: list[Row]) -> None:
+	db.update_many(
+		TABLE,
+		("name", "off", "who", "at", "why", "decided"),
+		rows,
+		"disable_stock_update = v.off, disabled_by = v.who, disabled_at = v.at, disabled_reason = v.why,"
+		" decided_sku = v.decided",
+	)
+
+
+def _announce(site: Site, pairs: Collection[tuple[str, str]], cause: str) -> None:
+	outbox.record(
+		site.db, site.now(), [OutboxRow(item, store, outbox.SWITCH, cause) for item, store in sorted(pairs)]
+	)
 
 
 def _read_details(
@@ -242,7 +242,9 @@ def _read_details(
 		for name, item, store, skus, off, by, decided in rows
 		if item in wanted
 	]
-	for row in sorted(found, key=lambda row: (not row.switch.disabled, row.switch.by in ("", SYSTEM), row.name)):
+	for row in sorted(
+		found, key=lambda row: (not row.switch.disabled, row.switch.by in ("", SYSTEM), row.name)
+	):
 		if (row.item, row.store) in details:
 			surplus.append(row.name)
 		else:
@@ -250,15 +252,25 @@ def _read_details(
 	return details, surplus
 
 
-_NEW = ("name", "parent", "creation", "modified", "idx", "parenttype", "parentfield", "store", "seller_sku")
-
-
-def _new_row(item: str, now_text: str, idx: int) -> tuple[str, str, str, str, int, str, str]:
-	return (uuid.uuid4().hex[:20], item, now_text, now_text, idx, "Item", "marketplace_details")
+def _new_row(item: str, now_text: str, idx: int, store: str, skus: str, name: str = "") -> Row:
+	return (
+		name or uuid.uuid4().hex[:20], item, now_text, now_text, idx, "Item", "marketplace_details", store, skus
+	)  # fmt: skip
 
 
 def _insert(db: Database, rows: list[Row]) -> None:
-	db.insert_many(TABLE, _NEW, rows)
+	columns = (
+		"name",
+		"parent",
+		"creation",
+		"modified",
+		"idx",
+		"parenttype",
+		"parentfield",
+		"store",
+		"seller_sku",
+	)
+	db.insert_many(TABLE, columns, rows)
 
 
 def _joined(skus: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite, timestamp
+from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite
 from marketplace_sync.stock.outbox import SETTINGS, OutboxRow, record
 
 COMPANY = "Embedded Company"
@@ -374,7 +374,7 @@ class Ledger:
 		return found[0][0] if found else 0.0
 
 	def _timestamp(self) -> str:
-		return timestamp(self.site.now())
+		return self.site.stamp(self.site.now())
 
 	@contextmanager
 	def _transaction(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from marketplace_sync.connectors.base import Account, Connector, Outcome, ServiceError, Tokens
+from marketplace_sync.connectors.base import Account, Capabilities, Connector, Outcome, ServiceError, Tokens
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
@@ -342,6 +342,9 @@ class EmbeddedSite:
 	def now(self) -> float:
 		return self._clock()
 
+	def stamp(self, at: float) -> str:
+		return timestamp(at)
+
 	def stores(self) -> list[Store]:
 		return read_stores(self.db)
 
@@ -429,8 +432,18 @@ class EmbeddedSite:
 		connector = connect(self._account(store))
 		if self._applies_within is not None:
 			# On the one object, not on its class.
-			connector.capabilities = replace(connector.capabilities, applies_within=self._applies_within)  # type: ignore[misc]
+			connector.capabilities = self._assumed(connector.capabilities)  # type: ignore[misc]
 		return connector
+
+	def capabilities(self, store: str) -> Capabilities:
+		from marketplace_sync.connectors import CONNECTORS
+
+		return self._assumed(CONNECTORS[self.store(store).marketplace].capabilities)
+
+	def _assumed(self, capabilities: Capabilities) -> Capabilities:
+		if self._applies_within is None:
+			return capabilities
+		return replace(capabilities, applies_within=self._applies_within)
 
 	def refresh_tokens(self, store: str, refused_token: str) -> bool:
 		# `refresh_unclear` is set, and committed, before the refresh token is used. Whoever sets it does the refresh;

@@ -7,15 +7,24 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from functools import cache
 from typing import Any
 
 import frappe
 from frappe import _
-from frappe.utils import escape_html
+from frappe.utils import convert_utc_to_system_timezone, escape_html
 from frappe.utils.password import get_decrypted_password, set_encrypted_password
 
-from marketplace_sync.connectors.base import Account, Connector, Outcome, ServiceError, Tokens
+from marketplace_sync.connectors import CONNECTORS, get_connector
+from marketplace_sync.connectors.base import (
+	Account,
+	Capabilities,
+	Connector,
+	Outcome,
+	ServiceError,
+	Tokens,
+)
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
@@ -53,7 +62,7 @@ class FrappeDatabase:
 		if rows:
 			one = f"({', '.join(['%s'] * len(columns))})"
 			self.execute(
-				f"INSERT INTO `tab{table}` ({', '.join(columns)}) VALUES {', '.join([one] * len(rows))}",
+				f"INSERT INTO `tab{table}` (`{'`, `'.join(columns)}`) VALUES {', '.join([one] * len(rows))}",
 				[value for row in rows for value in row],
 			)
 
@@ -64,7 +73,7 @@ class FrappeDatabase:
 			return 0
 		where = f" WHERE {_given_names(where_sql)}" if where_sql else ""
 		return self.execute(
-			f"UPDATE ({_given(columns, len(rows))}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
+			f"UPDATE ({_given(columns, rows)}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
 			f" ON t.name = v.given_name SET {_given_names(set_sql)}{where}",
 			[value for row in rows for value in row],
 		)
@@ -75,7 +84,7 @@ class FrappeDatabase:
 		if not names:
 			return 0
 		return self.execute(
-			f"DELETE t FROM ({_given(['name'], len(names))}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
+			f"DELETE t FROM ({_given(['name'], [(name,) for name in names])}) v STRAIGHT_JOIN `tab{table}` t FORCE INDEX (PRIMARY)"
 			" ON t.name = v.given_name",
 			names,
 		)
@@ -90,15 +99,16 @@ class FrappeDatabase:
 		return is_retriable(error)
 
 
-def _given(columns: Sequence[str], count: int) -> str:
-	"""A derived table of `count` rows of parameters, in columns `given_…` so that they can't be mistaken for the
-	table's own. `name` compares as the tables' names do."""
-	first = ", ".join(
-		(f"CONVERT(%s USING utf8mb4) COLLATE {_COLLATION}" if column == "name" else "%s") + f" AS given_{column}"
-		for column in columns
-	)
+def _given(columns: Sequence[str], rows: Sequence[Row]) -> str:
+	"""A derived table for the parameters of `rows`, in columns `given_…` so that they can't be mistaken for the
+	table's own. Texts compare as the tables' own do: else MariaDB refuses to mix, or can't use the primary key."""
+	first = []
+	for index, column in enumerate(columns):
+		is_text = any(isinstance(row[index], str) for row in rows)
+		value = f"CONVERT(%s USING utf8mb4) COLLATE {_COLLATION}" if is_text else "%s"
+		first.append(f"{value} AS given_{column}")
 	other = f" UNION ALL SELECT {', '.join(['%s'] * len(columns))}"
-	return f"SELECT {first}{other * (count - 1)}"
+	return f"SELECT {', '.join(first)}{other * (len(rows) - 1)}"
 
 
 @cache
@@ -117,6 +127,11 @@ class FrappeSite:
 
 	def now(self) -> float:
 		return self._offset + time.monotonic()
+
+	def stamp(self, at: float) -> str:
+		# Frappe writes its own Datetime columns in the site's time zone, whatever the server's is.
+		moment = convert_utc_to_system_timezone(datetime.fromtimestamp(at, timezone.utc).replace(tzinfo=None))
+		return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 	def stores(self) -> list[Store]:
 		return read_stores(self.db)
@@ -151,29 +166,33 @@ class FrappeSite:
 		)
 
 	def connector(self, store: str) -> Connector:
-		from marketplace_sync.connectors import connect
+		return get_connector(self.account(store))
 
-		return connect(self.account(store))
+	def capabilities(self, store: str) -> Capabilities:
+		return CONNECTORS[self.store(store).marketplace].capabilities
 
 	def refresh_tokens(self, store: str, refused_token: str) -> bool:
 		# Under the row's lock one of us sees that nobody was faster and sets `refresh_unclear`, committed before the
 		# refresh token is used. If we die before the answer is saved it stays set, for the token may be used up.
-		deadline = time.monotonic() + REFRESH_WAIT
 		while True:
 			self.db.commit()
-			state = self.db.rows(f"SELECT refresh_unclear FROM `tab{STATE}` WHERE name = %s FOR UPDATE", (store,))
+			state = self.db.rows(
+				f"SELECT refresh_unclear, modified > %s FROM `tab{STATE}` WHERE name = %s FOR UPDATE",
+				(self.stamp(self.now() - REFRESH_WAIT), store),
+			)
 			if not state:
 				self.db.rollback()
 				return False
 			if _secret(STATE, store, "access_token") != refused_token:
 				self.db.rollback()
 				return True
-			if not state[0][0]:
-				self._settle(store, "refresh_unclear = 1")
+			unclear, is_recent = state[0]
+			if not unclear:
+				self._settle(store, "refresh_unclear = 1, modified = %s", self.stamp(self.now()))
 				return self._refresh(store)
 			self.db.rollback()
-			if time.monotonic() > deadline:
-				return False
+			if not is_recent:
+				return False  # nobody is at it: the outcome of an earlier refresh is not known
 			self.sleep(0.25)
 
 	def _refresh(self, store: str) -> bool:

@@ -230,7 +230,9 @@ def _offer(
 	counted = {part: each for part, each in parts.items() if items[part].keeps_stock and each > 0}
 	if not counted:
 		what = "none of its components is a stock item" if item.parts else "it is no bundle either"
-		return unsent("not_stock_item", f"Item {name} keeps no stock, and {what}: it has no quantity to send.")
+		return unsent(
+			"not_stock_item", f"Item {name} keeps no stock, and {what}: it has no quantity to send."
+		)
 	never = [part for part in counted if part in unstocked]
 	if never and not known:
 		where = "the store's warehouses" if locations else "this store, for it has no warehouses"
@@ -265,7 +267,9 @@ def _offer(
 	places = tuple(per_location) if any(per_location) else ()
 	off = item.off or next((f"{items[part].off}, a component" for part in parts if items[part].off), "")
 	if off:
-		return Offer(name, uom, 0, tuple((place, 0) for place in places), note=f"{off}: 0 is shown.", **figures)
+		return Offer(
+			name, uom, 0, tuple((place, 0) for place in places), note=f"{off}: 0 is shown.", **figures
+		)
 	factor = factors.get((name, uom)) or factors.get((item.variant_of, uom), ZERO)
 	if uom in ("", item.stock_uom):
 		factor = ONE
@@ -381,4 +385,3 @@ def _marks(values: Collection[Any]) -> str:
 
 def _pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
 	return (values[start : start + ITEMS_PER_QUERY] for start in range(0, len(values), ITEMS_PER_QUERY))
-

@@ -79,7 +79,7 @@ class Drain:
 				return self.report
 			due = max(due, turn.blocked_until)
 			now = self.site.now()
-			if turn.stopped or due > min(ends, now + self.timing.linger):
+			if turn.stopped or now >= ends or due > min(ends, now + self.timing.linger):
 				self.report.next_due = due
 				self.report.more = due <= now and not turn.stopped
 				return self.report
@@ -170,7 +170,11 @@ class Drain:
 					started += 1
 					air[started] = pending.popleft()
 					transport.start(started, self._attempt(turn, air[started]))
-				for call_id, answer in transport.finished(self._pause(now, pending, air, done, done_since, look_at, limit)):
+				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
+				if not leaving:
+					moments += [look_at] if len(pending) < limit else []
+					moments += [pending[0].not_before] if pending and len(air) < limit else []
+				for call_id, answer in transport.finished(self._pause(now, moments)):
 					done_since = done_since if done else site.now()
 					done.append((air.pop(call_id), answer))
 					turn.blocked_until = max(turn.blocked_until, throttled_until(answer, site.now()))
@@ -188,26 +192,9 @@ class Drain:
 			transport.close()
 
 	@staticmethod
-	def _pause(
-		now: float,
-		pending: deque[Call],
-		air: dict[int, Call],
-		done: list[Done],
-		done_since: float,
-		look_at: float,
-		limit: int,
-	) -> float:
-		"""Seconds to wait for an answer before there is something else to do."""
-		if done and not air:
-			return 0.0
-		moments = [look_at if look_at > now else now + LOOK_SECONDS]
-		if pending and len(air) < limit:
-			moments.append(pending[0].not_before)
-		if done:
-			moments.append(done_since + SETTLE_SECONDS)
-		if not pending and not look_at:
-			moments.append(now)  # plan again at once
-		return max(0.0, min(moments) - now)
+	def _pause(now: float, moments: list[float]) -> float:
+		"""Seconds to wait for an answer, until the first of the moments at which there is something else to do."""
+		return min(LOOK_SECONDS, max(0.0, min(moments, default=now + LOOK_SECONDS) - now))
 
 	def _attempt(self, turn: Turn, call: Call) -> Callable[[], CallResult | ReadResult | None]:
 		"""What a thread does for one call. None = not sent."""
@@ -215,8 +202,8 @@ class Drain:
 
 		def attempt() -> CallResult | ReadResult | None:
 			self.site.checkpoint("call: about to start")
-			if not self.may_send(call):
-				return None
+			if not self.may_send(call) or turn.blocked_until > self.site.now():
+				return None  # too late, or the marketplace has asked for silence meanwhile
 			if call.reads:
 				return connector.read([reference(plan) for plan in call.planned])
 			return connector.write(call.lines)

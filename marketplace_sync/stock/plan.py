@@ -62,9 +62,12 @@ class Planner:
 	def _room(self) -> int:
 		"""How many calls can start within the horizon; one at a time while the store does not answer."""
 		turn, now = self.turn, self.site.now()
-		cut, cut_at, next_free, blocked = self.site.db.rows(
-			f"SELECT rate, rate_at, rate_tat, blocked_until FROM {STATE} WHERE name = %s", (turn.name,)
+		cut, cut_at, next_free, blocked, circuit_open = self.site.db.rows(
+			f"SELECT rate, rate_at, rate_tat, blocked_until, circuit_open FROM {STATE} WHERE name = %s", (turn.name,)
 		)[0]
+		if circuit_open:
+			turn.stopped = True
+			return 0
 		if blocked > now:
 			turn.blocked_until = blocked  # another worker (catalogue, audit) was told to slow down
 			return 0
@@ -84,6 +87,11 @@ class Planner:
 		"""
 		listings = self.due(room)
 		self.site.checkpoint("plan: versions read")
+		# Settings are part of the answer, so they are read as late as the quantities.
+		self.turn.store = self.site.store(self.turn.name)
+		if self.turn.store.disabled:
+			self.turn.stopped = True
+			return [], {}, {}
 		return listings, *self.quantities(listings)
 
 	def due(self, room: int) -> list[Listing]:

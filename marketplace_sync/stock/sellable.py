@@ -72,7 +72,9 @@ def check_rule(rule: SellableRule) -> list[str]:
 	if not all(
 		math.isfinite(value) for value in (rule.buffer_qty, rule.percent, rule.maximum_qty, rule.minimum_qty)
 	):
-		return ["The sellable rule (buffer, percent, maximum, minimum) must be plain numbers: enter them again."]
+		return [
+			"The sellable rule (buffer, percent, maximum, minimum) must be plain numbers: enter them again."
+		]
 	problems = []
 	if rule.buffer_qty < 0:
 		problems.append(

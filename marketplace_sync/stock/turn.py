@@ -69,7 +69,7 @@ class Turn:
 	report: DrainReport
 	blocked_until: float = 0.0
 	stopped: bool = False
-	"""The store's circuit opened."""
+	"""The store's circuit opened, or it was disabled, while we worked."""
 	refreshes: int = 0
 	reading: set[str] = field(default_factory=set)
 	"""Listings with a read-back in the air."""

@@ -7,16 +7,16 @@ what is committed) clean up after themselves in `tearDown`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import frappe
 from frappe.utils import flt, nowdate
 
+from marketplace_sync import jobs
+from marketplace_sync.connectors.base import Tokens
+from marketplace_sync.listings import catalogue
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sites.frappe_site import FrappeSite
-from marketplace_sync.stock.drain import drain
-from marketplace_sync.stock.fold import fold
 
 try:  # Frappe 16
 	from frappe.tests import IntegrationTestCase as SiteTestCase
@@ -161,6 +161,47 @@ def sales_order(quantities: dict[str, float], customer_name: str = "Marketplace 
 	return doc
 
 
+def pos_profile() -> str:
+	"""A POS Profile that sells out of SHOP for cash."""
+	account = frappe.db.get_value("Account", {"company": COMPANY, "account_type": "Cash", "is_group": 0})
+	cash = frappe.get_doc("Mode of Payment", "Cash")
+	if not any(row.company == COMPANY for row in cash.accounts):
+		cash.append("accounts", {"company": COMPANY, "default_account": account})
+		cash.save()
+	name = "Marketplace Test POS"
+	if not frappe.db.exists("POS Profile", name):
+		company = frappe.get_doc("Company", COMPANY)
+		frappe.get_doc(
+			doctype="POS Profile",
+			name=name,
+			company=COMPANY,
+			currency="IDR",
+			warehouse=SHOP,
+			selling_price_list=frappe.db.get_value("Price List", {"selling": 1}),
+			write_off_account=company.write_off_account or company.default_expense_account,
+			write_off_cost_center=company.cost_center,
+			income_account=company.default_income_account,
+			expense_account=company.default_expense_account,
+			cost_center=company.cost_center,
+			payments=[{"mode_of_payment": "Cash", "default": 1}],
+		).insert()
+	return name
+
+
+def close_pos(opening: str) -> None:
+	"""Close the till: ERPNext consolidates its POS Invoices."""
+	from erpnext.accounts.doctype.pos_closing_entry.pos_closing_entry import (
+		make_closing_entry_from_opening,
+	)
+
+	doc = frappe.get_doc("POS Opening Entry", opening)
+	if doc.status != "Open":
+		return
+	closing = make_closing_entry_from_opening(doc)
+	closing.insert()
+	closing.submit()
+
+
 def bin_quantities(code: str, warehouse: str = SHOP) -> tuple[float, float]:
 	"""(Actual, Reserved)"""
 	row = frappe.db.get_value("Bin", {"item_code": code, "warehouse": warehouse}, ["actual_qty", "reserved_qty"])
@@ -177,3 +218,128 @@ def outbox() -> list[tuple[str, str, str, str]]:
 def clear_outbox() -> None:
 	frappe.db.sql("DELETE FROM `tabMarketplace Outbox`")
 	frappe.db.commit()
+
+
+# -- stores in a sandbox ---------------------------------------------------------------------------------------------
+def shopee_store(sandbox: SandboxServer, quantities: dict[str, int], **fields: Any) -> str:
+	"""A connected Shopee store, its catalogue read, still switched off. Returns its name; commits."""
+	shop = sandbox.control.create_shop(
+		{"id": str(next(_shop_ids)), "dialect": "shopee", "stock": quantities, "per_product": 5}
+	)
+	return _store(
+		"Shopee",
+		shop,
+		fields,
+		app_id=str(shop["partner_id"]),
+		app_secret=shop["partner_key"],
+		base_url=sandbox.base_url("shopee"),
+		auth_url=sandbox.base_url("shopee"),
+	)
+
+
+def tiktok_store(sandbox: SandboxServer, quantities: dict[str, int], **fields: Any) -> str:
+	"""A connected TikTok Shop, or Tokopedia with `marketplace="Tokopedia"`."""
+	marketplace = fields.pop("marketplace", "TikTok Shop")
+	shop = sandbox.control.create_shop(
+		{
+			"id": str(next(_shop_ids)),
+			"dialect": "tiktok",
+			"stock": quantities,
+			"storefronts": ["TOKOPEDIA" if marketplace == "Tokopedia" else "TIKTOK_SHOP"],
+		}
+	)
+	return _store(
+		marketplace,
+		shop,
+		fields,
+		app_id=shop["app_key"],
+		app_secret=shop["app_secret"],
+		base_url=sandbox.base_url("tiktok"),
+		auth_url=sandbox.base_url("tiktok-auth"),
+	)
+
+
+_shop_ids = itertools.count(700001)
+
+
+def _store(marketplace: str, shop: dict[str, Any], fields: dict[str, Any], **connection: str) -> str:
+	settings = frappe.get_doc(
+		{
+			"doctype": "Customer Marketplace Settings",
+			"customer": customer(f"{marketplace} - {frappe.generate_hash(length=8)}"),
+			"marketplace": marketplace,
+			"company": COMPANY,
+			"warehouses": [{"warehouse": SHOP}],
+			"shop_id": shop["id"],
+			**connection,
+			**fields,
+		}
+	).insert()
+	FrappeSite().save_tokens(
+		settings.name,
+		Tokens(
+			access_token=shop["access_token"],
+			refresh_token=shop["refresh_token"],
+			access_expires_at=0.0,
+			shop_id=shop["id"],
+			shop_cipher=shop.get("shop_cipher") or shop.get("cipher") or "",
+		),
+	)
+	catalogue.refresh(FrappeSite(), settings.name, full=True)
+	return settings.name
+
+
+def shop_of(store: str) -> str:
+	return frappe.db.get_value("Customer Marketplace Settings", store, "shop_id")
+
+
+def switch_on(store: str) -> None:
+	"""What a person does after the dry run."""
+	settings = frappe.get_doc("Customer Marketplace Settings", store)
+	settings.disable_stock_update = 0
+	settings.save()
+	frappe.db.commit()
+
+
+def synchronise() -> None:
+	"""What the queue's workers do after a commit, here and now."""
+	frappe.db.commit()
+	jobs.sync()
+	for store in FrappeSite().stores():
+		jobs.drain_slice(FrappeSite(), store.name)
+
+
+def delete_stores() -> None:
+	for store in frappe.get_all("Customer Marketplace Settings", pluck="name"):
+		frappe.delete_doc("Customer Marketplace Settings", store, force=True)
+	frappe.db.commit()
+	clear_outbox()
+
+
+class StoreTestCase(SiteTestCase):
+	"""Tests with a sandbox, which lives as long as the class. Stores of earlier runs are deleted."""
+
+	sandbox: ClassVar[SandboxServer]
+
+	@classmethod
+	def setUpClass(cls) -> None:
+		super().setUpClass()
+		world()
+		delete_stores()
+		cls.sandbox = SandboxServer()
+		cls.sandbox.__enter__()
+		cls.addClassCleanup(cls.sandbox.__exit__, None, None, None)
+
+	@classmethod
+	def tearDownClass(cls) -> None:
+		frappe.db.rollback()
+		delete_stores()
+		super().tearDownClass()
+
+	def tearDown(self) -> None:
+		frappe.db.rollback()
+		frappe.set_user("Administrator")
+		super().tearDown()
+
+	def at_marketplace(self, store: str) -> dict[str, int]:
+		return self.sandbox.control.stock(shop_of(store))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from marketplace_sync.connectors.base import Account, Capabilities
-from marketplace_sync.sites.embedded_site import EmbeddedSite
+from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.listing import read_listings
@@ -78,6 +78,9 @@ class _Worker:
 
 	def now(self) -> float:
 		return self.world.clock.now
+
+	def stamp(self, at: float) -> str:
+		return timestamp(at)
 
 	def stores(self):
 		return self.world.site.stores()
@@ -277,7 +280,7 @@ class World:
 			actual = max(0, actual + rng.choice((-5, -1, 1, 4, 10)))
 		db.execute(
 			"UPDATE `tabBin` SET actual_qty = %s, reserved_qty = %s, modified = %s WHERE item_code = %s",
-			(actual, reserved, self._stamp(), item),
+			(actual, reserved, timestamp(self.clock.now), item),
 		)
 		missed = self.faulty and rng.random() < 0.03
 		if not missed:
@@ -291,11 +294,6 @@ class World:
 			self.missed_capture.add(item)
 		if rng.random() < 0.9:
 			self.wake()
-
-	def _stamp(self) -> str:
-		from datetime import datetime, timezone
-
-		return datetime.fromtimestamp(self.clock.now, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 	def _change_rule(self) -> None:
 		self.buffer = self.rng.randint(0, 3)

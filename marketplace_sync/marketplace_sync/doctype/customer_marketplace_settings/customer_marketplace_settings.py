@@ -7,6 +7,7 @@ from frappe import _
 from frappe.model.document import Document
 from frappe.utils import cint, flt, now_datetime
 
+from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.http import check_base_url
 from marketplace_sync.events import collect
 from marketplace_sync.sites.port import SellableRule
@@ -171,13 +172,11 @@ class CustomerMarketplaceSettings(Document):
 		problems = []
 		for field in ("app_id", "shop_id", "base_url", "auth_url"):
 			self.set(field, (self.get(field) or "").strip())
-		from marketplace_sync.connectors import connector_class
-
 		for field in ("base_url", "auth_url"):
-			if self.get(field) and self.marketplace:
+			if self.get(field) and self.marketplace in CONNECTORS:
 				try:
 					check_base_url(
-						self.get(field), connector_class(self.marketplace).allowed_hosts, _(self.meta.get_label(field))
+						self.get(field), CONNECTORS[self.marketplace].allowed_hosts, _(self.meta.get_label(field))
 					)
 				except ValueError as error:
 					problems.append(str(error))

@@ -1,0 +1,59 @@
+"""`python -m tests.simulator --seeds 2000`: run seeds, print the failing ones, exit 1 if there are any."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from os import cpu_count
+
+from .marketplace import Broken
+from .world import run_seed
+
+
+def _run(seeds: range, faults: bool) -> tuple[int, int, list[tuple[int, str]]]:
+	changes = calls = 0
+	broken = []
+	for seed in seeds:
+		try:
+			result = run_seed(seed, faults=faults)
+		except Broken as error:
+			broken.append((seed, str(error)))
+		else:
+			changes += result.changes
+			calls += result.calls
+	return changes, calls, broken
+
+
+def run_seeds(start: int, count: int, *, faults: bool = True) -> tuple[int, int, list[tuple[int, str]]]:
+	"""Run `count` seeds on all cores; returns changes, calls and (seed, what broke)."""
+	workers = cpu_count() or 1
+	size = max(1, -(-count // (workers * 8)))
+	pieces = [range(first, min(first + size, start + count)) for first in range(start, start + count, size)]
+	changes = calls = 0
+	broken: list[tuple[int, str]] = []
+	with ProcessPoolExecutor(workers) as pool:
+		for piece in pool.map(_run, pieces, [faults] * len(pieces)):
+			changes, calls, broken = changes + piece[0], calls + piece[1], broken + piece[2]
+	return changes, calls, broken
+
+
+def main() -> int:
+	parser = argparse.ArgumentParser(description=__doc__)
+	parser.add_argument("--seeds", type=int, default=2_000)
+	parser.add_argument("--start", type=int, default=0, help="the first seed; with --seeds 1 a failing run is repeated")
+	parser.add_argument("--no-faults", action="store_true")
+	given = parser.parse_args()
+	began = time.monotonic()
+	changes, calls, broken = run_seeds(given.start, given.seeds, faults=not given.no_faults)
+	seconds = time.monotonic() - began
+	for seed, what in broken[:20]:
+		print(f"seed {seed}: {what}\n  again with: python -m tests.simulator --start {seed} --seeds 1")
+	right = given.seeds - len(broken)
+	print(f"{right} of {given.seeds} seeds right, {calls / max(1, changes):.2f} calls a change, {given.seeds / seconds:.0f} seeds/s")
+	return 1 if broken else 0
+
+
+if __name__ == "__main__":
+	sys.exit(main())
