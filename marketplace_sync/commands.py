@@ -173,7 +173,7 @@ def counting(label: str, length: int | None = None) -> Iterator[Callable[[int], 
 	if length is None:
 		# How many there will be is not known: a running count.
 		yield lambda done: click.echo(f"\r{label}: {done}", nl=False, err=True)
-		click.echo("", err=True)
+		click.echo(err=True)
 		return
 	with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
 		yield lambda done: bar.update(done - bar.pos)
@@ -267,10 +267,11 @@ def say_drained(host: Host, reports: Sequence[Any], as_json: bool) -> int:
 
 
 def backlog(site: Site, stores: Sequence[str]) -> dict[str, int]:
-	"""Listings that are not in sync, per store."""
+	"""Mapped listings that are not in sync, per store, without those that a person has switched off."""
 	left = dict.fromkeys(stores, 0)
 	for store, count in site.db.rows(
-		"SELECT store, COUNT(*) FROM `tabMarketplace Listing` WHERE desired_ver > acked_ver GROUP BY store"
+		"SELECT store, COUNT(*) FROM `tabMarketplace Listing` WHERE desired_ver > acked_ver"
+		" AND COALESCE(item, '') <> '' AND COALESCE(hold, '') <> 'Disabled' GROUP BY store"
 	):
 		if store in left:
 			left[store] = count
@@ -372,10 +373,44 @@ def status(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	name = find_store(host.site, store) if store else ""
 	found = engine(host.site, name)
 	if as_json:
-		say_json(found)
+		say_json([one.as_dict() for one in found])
 	else:
-		say_status(found)
-	ctx.exit(status_code(found))
+		say_table(
+			("Store", "Title", "Listings", "Synced", "Pending", "Held", "Unmapped", "Switched off", "Calls/s", "State"),
+			[
+				(
+					one.store, one.title, one.listings, one.synced, one.pending, sum(one.held.values()), one.unmapped,
+					one.disabled_items, f"{one.calls_per_second:.3g}", store_state(one),
+				)
+				for one in found
+			],
+		)  # fmt: skip
+		for one in found:
+			for reason, count in sorted(one.held.items()):
+				click.echo(f"{one.store}: {count} held: {reason.replace('_', ' ')}")
+			if one.oldest_pending >= 1:
+				click.echo(f"{one.store}: the oldest change has waited {one.oldest_pending:.0f} s")
+			if one.catalogue_error:
+				click.echo(f"{one.store}: the catalogue could not be read: {one.catalogue_error}")
+	# A store that is switched off is as its people want it.
+	live = [one for one in found if not one.disabled]
+	if any(one.circuit_open or one.blocked_until or not one.connected or one.catalogue_error for one in live):
+		ctx.exit(BLOCKED)
+	in_sync = all(one.well and not one.pending for one in live)
+	ctx.exit(OK if in_sync else DIFFERS)
+
+
+def store_state(one: Any) -> str:
+	"""A store's state in a few words."""
+	if one.disabled:
+		return "switched off" + (f": {one.disabled_why}" if one.disabled_why else "")
+	if not one.connected:
+		return "not connected"
+	if one.circuit_open:
+		return f"stopped: {one.circuit_reason}"
+	if one.blocked_until:
+		return f"waiting until {clock(one.blocked_until)}: {one.blocked_reason}"
+	return "on"
 
 
 @click.command()
@@ -390,10 +425,10 @@ def why(ctx: click.Context, host: Host, item: str, store: str, as_json: bool) ->
 
 	found = engine(host.site, item, find_store(host.site, store))
 	if as_json:
-		say_json(found)
+		say_json([one.as_dict() for one in found])
 	else:
-		say_diagnoses(found)
-	ctx.exit(OK if all(diagnosis_is_good(diagnosis) for diagnosis in found) else DIFFERS)
+		click.echo("\n\n".join(one.text() for one in found))
+	ctx.exit(OK if all(one.in_sync for one in found) else DIFFERS)
 
 
 @click.command("map")

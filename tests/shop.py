@@ -131,19 +131,31 @@ class Shop:
 		self.db.commit()
 		return name
 
-	def set(self, table: str, name: str, **columns: Any) -> None:
+	def set(self, table: str, row: str, **columns: Any) -> None:
 		assignments = ", ".join(f"{column} = %s" for column in columns)
-		assert self.db.execute(f"UPDATE `tab{table}` SET {assignments} WHERE name = %s", [*columns.values(), name]) == 1
+		assert (
+			self.db.execute(
+				f"UPDATE `tab{table}` SET {assignments} WHERE name = %s", [*columns.values(), row]
+			)
+			== 1
+		)
 		self.db.commit()
 
 	def mapping(self) -> dict[str, str]:
 		"""Listing -> item, of those that are mapped."""
 		return {
-			name: item for name, item in self.db.rows("SELECT name, item FROM `tabMarketplace Listing`") if item
+			name: item
+			for name, item in self.db.rows("SELECT name, item FROM `tabMarketplace Listing`")
+			if item
 		}
 
 	def note(self, listing: str) -> str:
-		return self.db.rows("SELECT mapping_note FROM `tabMarketplace Listing` WHERE name = %s", (listing,))[0][0] or ""
+		return (
+			self.db.rows("SELECT mapping_note FROM `tabMarketplace Listing` WHERE name = %s", (listing,))[0][
+				0
+			]
+			or ""
+		)
 
 	def details(self) -> dict[tuple[str, str], tuple[str, int, str]]:
 		"""(item, store) -> (seller SKUs, ticked, by)."""

@@ -297,7 +297,7 @@ class Shopee(Connector):
 			return from_http(error)
 		body = answer.body
 		code, message = body.get("error"), request.mask(text(body.get("message")))
-		request_id = text(body.get("request_id"))
+		request_id = request.mask(text(body.get("request_id")))
 		if code is not None and not isinstance(code, str):
 			return unclear("Shopee's answer has no readable error code.", request_id)
 		code = request.mask(text(code).strip())
@@ -345,7 +345,8 @@ class Shopee(Connector):
 		request = self._request("POST", UPDATE_STOCK, body=body)
 		try:
 			answer = self._call(request, deadline.left(), UPDATE_FAILED)
-			result = CallResult(_write_rows(lines, answer, request.mask), text(answer.get("request_id")))
+			request_id = request.mask(text(answer.get("request_id")))
+			result = CallResult(_write_rows(lines, answer, request.mask), request_id)
 		except Refusal as refusal:
 			result = refusal.call(lines)
 		if self.look_up_locks and any(_in_promotion(row) for row in result.rows):

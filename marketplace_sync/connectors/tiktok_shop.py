@@ -278,7 +278,7 @@ class TikTokShop(Connector):
 			return from_http(error)
 		body = answer.body
 		code, message = whole(body.get("code")), request.mask(text(body.get("message")))
-		request_id = text(body.get("request_id"))
+		request_id = request.mask(text(body.get("request_id")))
 		if answer.status == 429:
 			found = THROTTLED
 		elif code is None:
@@ -322,7 +322,8 @@ class TikTokShop(Connector):
 		request = self._request("POST", UPDATE_INVENTORY.format(product_id), body=body)
 		try:
 			answer = self._call(request, deadline.left())
-			result = CallResult(_write_rows(lines, answer, request.mask), text(answer.get("request_id")))
+			request_id = request.mask(text(answer.get("request_id")))
+			result = CallResult(_write_rows(lines, answer, request.mask), request_id)
 		except Refusal as refusal:
 			result = _all_zero_refused(lines, refusal) or refusal.call(lines)
 		rows = dict(zip((line.key for line in lines), result.rows, strict=True))
@@ -656,11 +657,20 @@ def _problems(errors: Iterable[dict[str, Any]], mask: Callable[[str], str]) -> l
 
 
 def _problem(error: dict[str, Any], mask: Callable[[str], str]) -> _Problem:
-	code, message = whole(error.get("code")), mask(text(error.get("message")))
+	code, message, warehouse = (
+		whole(error.get("code")),
+		text(error.get("message")),
+		text(error.get("warehouse_id")),
+	)
 	if code is None:
-		return _Problem(IN_DOUBT, "unclear", message or "TikTok Shop's answer has an error without a code.")
+		found, words = IN_DOUBT, message or "TikTok Shop's answer has an error without a code."
+	else:
+		found, words = verdict(code, message), message or f"Error {code}"
 	return _Problem(
-		verdict(code, message), str(code), message or f"Error {code}", text(error.get("warehouse_id"))
+		found,
+		"unclear" if code is None else str(code),
+		mask(f"Warehouse {warehouse}: {words}" if warehouse else words),
+		warehouse,
 	)
 
 
@@ -714,9 +724,7 @@ def _write_row(
 	closed = tuple(
 		dict.fromkeys(p.warehouse for p in problems if p.code == str(CLOSED_WAREHOUSE) and p.warehouse)
 	)
-	words = dict.fromkeys(
-		f"Warehouse {p.warehouse}: {p.message}" if p.warehouse else p.message for p in problems
-	)
+	words = dict.fromkeys(p.message for p in problems)
 	row = replace(
 		Refusal(worst.verdict, "; ".join(words), code=worst.code).row(line.key), closed_locations=closed
 	)

@@ -145,19 +145,21 @@ class FrappeSite:
 	def account(self, store: str) -> Account:
 		"""The credentials as last saved. Raises LookupError for an unknown store."""
 		found = self.db.rows(
-			"SELECT s.marketplace, s.base_url, s.auth_url, s.app_id, s.shop_id, t.shop_cipher, t.access_expires_at"
+			"SELECT s.marketplace, s.base_url, s.auth_url, s.app_id, s.service_id, s.shop_id, t.shop_cipher,"
+			" t.access_expires_at"
 			f" FROM `tab{SETTINGS}` s LEFT JOIN `tab{STATE}` t ON t.name = s.name WHERE s.name = %s",
 			(store,),
 		)
 		if not found:
 			raise LookupError(_("There is no store {0} in Customer Marketplace Settings.").format(repr(store)))
-		marketplace, base_url, auth_url, app_id, shop_id, shop_cipher, expires = found[0]
+		marketplace, base_url, auth_url, app_id, service_id, shop_id, shop_cipher, expires = found[0]
 		return Account(
 			marketplace=marketplace,
 			base_url=base_url or "",
 			auth_url=auth_url or "",
 			app_id=app_id or "",
 			app_secret=_secret(SETTINGS, store, "app_secret"),
+			service_id=service_id or "",
 			shop_id=shop_id or "",
 			shop_cipher=shop_cipher or "",
 			access_token=_secret(STATE, store, "access_token"),

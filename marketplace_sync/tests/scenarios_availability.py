@@ -100,8 +100,23 @@ _POS = (
 
 def put(db: Database) -> None:
 	"""Insert all rows, in the caller's transaction."""
-	item_columns = ("name", "item_code", "stock_uom", "disabled", "has_variants", "is_stock_item", "variant_of", "end_of_life")
-	defaults = {"disabled": 0, "has_variants": 0, "is_stock_item": 1, "variant_of": None, "end_of_life": "2099-12-31"}
+	item_columns = (
+		"name",
+		"item_code",
+		"stock_uom",
+		"disabled",
+		"has_variants",
+		"is_stock_item",
+		"variant_of",
+		"end_of_life",
+	)
+	defaults = {
+		"disabled": 0,
+		"has_variants": 0,
+		"is_stock_item": 1,
+		"variant_of": None,
+		"end_of_life": "2099-12-31",
+	}
 	items = []
 	for code, settings in _ITEMS:
 		values = defaults | settings
@@ -118,7 +133,10 @@ def put(db: Database) -> None:
 	db.insert_many(
 		"Stock Ledger Entry",
 		("name", "item_code", "warehouse", "actual_qty", "is_cancelled"),
-		[(f"{PREFIX}SLE-{n}", PREFIX + code, warehouse, 1, n % 2) for n, (code, warehouse) in enumerate(_LEDGER)],
+		[
+			(f"{PREFIX}SLE-{n}", PREFIX + code, warehouse, 1, n % 2)
+			for n, (code, warehouse) in enumerate(_LEDGER)
+		],
 	)
 	db.insert_many(
 		"Product Bundle",
@@ -138,19 +156,33 @@ def put(db: Database) -> None:
 	db.insert_many(
 		"UOM Conversion Detail",
 		("name", "parent", "parenttype", "uom", "conversion_factor"),
-		[(f"{PREFIX}UOM-{n}", PREFIX + code, "Item", uom, factor) for n, (code, uom, factor) in enumerate(_UNITS)],
+		[
+			(f"{PREFIX}UOM-{n}", PREFIX + code, "Item", uom, factor)
+			for n, (code, uom, factor) in enumerate(_UNITS)
+		],
 	)
 	db.insert_many(
 		"POS Invoice",
 		("name", "consolidated_invoice", "docstatus"),
-		[(PREFIX + name, consolidated or None, docstatus) for name, consolidated, docstatus, _lines, _parts in _POS],
+		[
+			(PREFIX + name, consolidated or None, docstatus)
+			for name, consolidated, docstatus, _lines, _parts in _POS
+		],
 	)
 	for table, column, which in (("POS Invoice Item", "stock_qty", 3), ("Packed Item", "qty", 4)):
 		db.insert_many(
 			table,
 			("name", "parent", "parenttype", "docstatus", "item_code", "warehouse", column),
 			[
-				(f"{PREFIX}{invoice[0]}-{n}", PREFIX + invoice[0], "POS Invoice", invoice[2], PREFIX + code, MAIN, quantity)
+				(
+					f"{PREFIX}{invoice[0]}-{n}",
+					PREFIX + invoice[0],
+					"POS Invoice",
+					invoice[2],
+					PREFIX + code,
+					MAIN,
+					quantity,
+				)
 				for invoice in _POS
 				for n, (code, quantity) in enumerate(invoice[which])
 			],

@@ -7,6 +7,9 @@ what is committed) clean up after themselves in `tearDown`.
 from __future__ import annotations
 
 import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import frappe
@@ -343,3 +346,30 @@ class StoreTestCase(SiteTestCase):
 
 	def at_marketplace(self, store: str) -> dict[str, int]:
 		return self.sandbox.control.stock(shop_of(store))
+
+
+@contextmanager
+def other_connection() -> Iterator[None]:
+	"""What another worker sees and does: a connection of its own, in this thread or (set up there) in a new one."""
+	mine = getattr(frappe.local, "db", None)
+	if mine is None:
+		frappe.init(site=_site, sites_path=_sites_path)
+		frappe.connect()
+		frappe.flags.in_test = True
+		try:
+			yield
+		finally:
+			frappe.destroy()
+		return
+	frappe.connect(set_admin_as_user=False)
+	theirs = frappe.local.db
+	try:
+		yield
+	finally:
+		theirs.rollback()
+		theirs.close()
+		frappe.local.db = mine
+
+
+# Threads start without Frappe's context; tests are imported with it.
+_site, _sites_path = frappe.local.site, os.path.abspath(frappe.local.sites_path)

@@ -94,7 +94,7 @@ def stock_line(number: int, sku: str, quantity: int, split: bool, delisted: bool
 
 
 @pytest.mark.parametrize("build", [shopee, tiktok, tokopedia])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=6000, deadline=None)
 @given(given_lines=lines, given_answers=st.lists(answers, min_size=4, max_size=4))
 def test_write(build: Callable[..., Any], given_lines: list[tuple], given_answers: list[Any]) -> None:
 	connector, _http = build(*given_answers)
@@ -102,17 +102,16 @@ def test_write(build: Callable[..., Any], given_lines: list[tuple], given_answer
 	result = connector.write(sent)
 	assert [row.key for row in result.rows] == [one.key for one in sent]
 	assert all(isinstance(row.outcome, Outcome) for row in result.rows)
-	shown = repr(result)
-	assert not any(secret in shown for secret in SECRETS)
-	shown.encode()  # what a database or terminal must take
 	for row in result.rows:
-		f"{row.code}{row.message}{result.request_id}".encode()
+		shown = f"{row.code} {row.message} {result.request_id}"
+		assert not any(secret in shown for secret in SECRETS)
+		shown.encode()  # what a database or terminal must take
 	if len(sent) == 1:
 		assert result.rows[0].outcome is not Outcome.SUSPECT, "there is nothing to split"
 
 
 @pytest.mark.parametrize("build", [shopee, tiktok])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4000, deadline=None)
 @given(given_answers=st.lists(answers, min_size=8, max_size=8))
 def test_read(build: Callable[..., Any], given_answers: list[Any]) -> None:
 	connector, _http = build(*given_answers)

@@ -24,7 +24,11 @@ def site():
 def test_scenario(site: EmbeddedSite, case: Case):
 	known = [PREFIX + code for code in case.known_stocked]
 	offer = read_offers(site.db, case.store, [case.key], known_stocked=known)[case.key]
-	assert (offer.problem, offer.quantity, offer.by_location) == (case.problem, case.quantity, case.by_location)
+	assert (offer.problem, offer.quantity, offer.by_location) == (
+		case.problem,
+		case.quantity,
+		case.by_location,
+	)
 	assert offer.available == Decimal(case.available)
 	assert offer.limiting == (PREFIX + case.limiting if case.limiting else "")
 	assert offer.stocked or case.problem
@@ -38,7 +42,9 @@ def test_scenario(site: EmbeddedSite, case: Case):
 def test_all_at_once_is_the_same_as_one_by_one(site: EmbeddedSite):
 	plain = [case for case in CASES if case.store == scenarios.store() and not case.known_stocked]
 	offers = read_offers(site.db, scenarios.store(), [case.key for case in plain])
-	assert {case.label: offers[case.key].quantity for case in plain} == {case.label: case.quantity for case in plain}
+	assert {case.label: offers[case.key].quantity for case in plain} == {
+		case.label: case.quantity for case in plain
+	}
 
 
 def test_statements_do_not_grow_with_the_items():
@@ -59,9 +65,13 @@ def test_statements_do_not_grow_with_the_items():
 def test_more_items_than_one_query_takes():
 	site = EmbeddedSite()
 	count = 2_345
-	site.db.insert_many("Item", ("name", "stock_uom", "is_stock_item"), [(f"I-{n}", "Nos", 1) for n in range(count)])
 	site.db.insert_many(
-		"Bin", ("name", "item_code", "warehouse", "actual_qty"), [(f"B-{n}", f"I-{n}", MAIN, n) for n in range(1, count)]
+		"Item", ("name", "stock_uom", "is_stock_item"), [(f"I-{n}", "Nos", 1) for n in range(count)]
+	)
+	site.db.insert_many(
+		"Bin",
+		("name", "item_code", "warehouse", "actual_qty"),
+		[(f"B-{n}", f"I-{n}", MAIN, n) for n in range(1, count)],
 	)
 	offers = read_offers(site.db, scenarios.store(), [(f"I-{n}", "") for n in range(count)])
 	assert [offers[f"I-{n}", ""].quantity for n in range(count)] == list(range(count))
@@ -69,7 +79,9 @@ def test_more_items_than_one_query_takes():
 
 
 def test_stock_by_warehouse(site: EmbeddedSite):
-	stock = read_stock(site.db, [PREFIX + "PLAIN", PREFIX + "PROMISED", PREFIX + "POS", "nothing"], [MAIN, ELSEWHERE])
+	stock = read_stock(
+		site.db, [PREFIX + "PLAIN", PREFIX + "PROMISED", PREFIX + "POS", "nothing"], [MAIN, ELSEWHERE]
+	)
 	assert stock == {
 		PREFIX + "PLAIN": {MAIN: Stock(Decimal(10), Decimal(3)), ELSEWHERE: Stock(Decimal(100))},
 		PREFIX + "PROMISED": {MAIN: Stock(Decimal(20), Decimal(8))},

@@ -18,7 +18,9 @@ EVERYTHING = SellableRule()
 
 
 def decimals(lowest: str, highest: str, places: int) -> st.SearchStrategy[Decimal]:
-	return st.decimals(Decimal(lowest), Decimal(highest), places=places, allow_nan=False, allow_infinity=False)
+	return st.decimals(
+		Decimal(lowest), Decimal(highest), places=places, allow_nan=False, allow_infinity=False
+	)
 
 
 quantities = decimals("-1000", "1000000", 6)
@@ -61,7 +63,11 @@ def test_examples(available: str, factor: str, rule: SellableRule, expected: int
 
 @given(quantities, factors, rules)
 def test_is_the_exact_model_floored_once(available: Decimal, factor: Decimal, rule: SellableRule):
-	share = (Fraction(available) / Fraction(factor) - Fraction(str(rule.buffer_qty))) * Fraction(str(rule.percent)) / 100
+	share = (
+		(Fraction(available) / Fraction(factor) - Fraction(str(rule.buffer_qty)))
+		* Fraction(str(rule.percent))
+		/ 100
+	)
 	expected = max(0, math.floor(share))
 	if rule.maximum_qty:
 		expected = min(expected, rule.maximum_qty)
@@ -116,7 +122,10 @@ def test_split_never_invents_units(available: list[Decimal], factor: Decimal, ru
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=5), st.integers(0, 100))
 def test_split_of_whole_units_adds_up_and_fills_from_the_front(available: list[int], percent: int):
 	total = sellable(Decimal(sum(available)), Decimal(1), SellableRule(percent=percent))
-	parts = [part for _place, part in split(total, [(str(n), Decimal(q)) for n, q in enumerate(available)], Decimal(1))]
+	parts = [
+		part
+		for _place, part in split(total, [(str(n), Decimal(q)) for n, q in enumerate(available)], Decimal(1))
+	]
 	assert sum(parts) == total
 	emptied = next((n for n, part in enumerate(parts) if part < available[n]), len(parts))
 	assert parts[emptied + 1 :] == [0] * len(parts[emptied + 1 :])

@@ -15,7 +15,7 @@ from marketplace_sync.stock import outbox
 from marketplace_sync.stock.sellable import check_rule
 
 STATE = "Marketplace Store State"
-CREDENTIALS = ("marketplace", "app_id", "app_secret", "shop_id", "base_url", "auth_url")
+CREDENTIALS = ("marketplace", "app_id", "app_secret", "service_id", "shop_id", "base_url", "auth_url")
 ANSWER_FIELDS = ("company", "buffer_qty", "allocation_percent", "maximum_qty", "minimum_qty")
 """Fields that change what is sent (besides the warehouses)."""
 
@@ -170,7 +170,7 @@ class CustomerMarketplaceSettings(Document):
 
 	def _connection_problems(self) -> list[str]:
 		problems = []
-		for field in ("app_id", "shop_id", "base_url", "auth_url"):
+		for field in ("app_id", "service_id", "shop_id", "base_url", "auth_url"):
 			self.set(field, (self.get(field) or "").strip())
 		for field in ("base_url", "auth_url"):
 			if self.get(field) and self.marketplace in CONNECTORS:

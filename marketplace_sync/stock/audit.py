@@ -1,0 +1,158 @@
+"""The drift audit: read a store's listings back and compare them with what was acknowledged.
+
+A number *above* what we acknowledged would oversell: it is repaired. A number *below* may be a sale whose order is not
+in ERPNext yet: it is reported and left, until the orders up to the moment of reading are in (or a person says Sync Now).
+Listings that are dirty, held or in the air are left out: they will be sent anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from marketplace_sync.connectors.base import ListingRef, Outcome, ReadResult, ServiceError, patiently
+from marketplace_sync.sites.port import Site
+from marketplace_sync.stock import listing as rows
+from marketplace_sync.stock.fold import EVENT
+from marketplace_sync.stock.listing import Listing, read_listings
+from marketplace_sync.stock.rate import SitePace, normal_rate
+from marketplace_sync.stock.sync_log import log_row, write_log
+from marketplace_sync.stock.turn import STATE
+
+PIECE = 500
+PARTS = 7
+"""The nightly audit reads a seventh of the catalogue, so that everything is read once a week."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+	"""A listing that differs. Quantities in units of the listing; `shown` -1 = the marketplace does not know it."""
+
+	listing: str
+	seller_sku: str
+	item: str
+	acknowledged: int
+	shown: int
+	repaired: bool
+
+
+@dataclass(slots=True)
+class AuditReport:
+	store: str
+	compared: int = 0
+	drifts: list[Drift] = field(default_factory=list)
+	unread: int = 0
+	"""Listings that could not be read back; `why` says so."""
+	why: str = ""
+
+
+def audit(
+	site: Site,
+	store: str,
+	*,
+	part: int | None = None,
+	progress: Callable[[int, int], None] | None = None,
+) -> AuditReport:
+	"""Read back the settled listings of a store (`part` 0…6: only that seventh) and repair what is above.
+
+	`progress(done, total)` is called after each read. Commits per read. Raises LookupError for an unknown store,
+	ValueError when its settings are incomplete.
+	"""
+	report = AuditReport(store)
+	settings = site.store(store)
+	connector = site.connector(store)
+	pace = SitePace(site, store, normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second))
+	names = [
+		row[0]
+		for row in site.db.rows(
+			f"SELECT name FROM `tab{rows.TABLE}` WHERE store = %s AND priority = 0 AND acked_qty >= 0 ORDER BY name",
+			(store,),
+		)
+	]
+	site.db.commit()
+	if part is not None:
+		names = [name for name in names if sum(name.encode()) % PARTS == part % PARTS]
+	done = 0
+	for start in range(0, len(names), PIECE):
+		piece = names[start : start + PIECE]
+		marks = ", ".join(["%s"] * len(piece))
+		found = {row.name: row for row in read_listings(site.db, f"name IN ({marks}) AND priority = 0", piece)}
+		site.db.commit()
+		done += len(piece) - len(found)
+		refs = [ListingRef(row.name, row.product_id, row.sku_id) for row in found.values()]
+		for group in connector.group_reads(refs):
+			try:
+				answer = patiently(pace, lambda group=group: _read(connector.read(group)))
+			except ServiceError as error:
+				report.why = str(error)
+				report.unread = len(names) - done
+				return report
+			_compare(site, store, [found[ref.key] for ref in group], answer, report)
+			done += len(group)
+			if progress:
+				progress(done, len(names))
+	site.db.execute(f"UPDATE {STATE} SET audit_at = %s WHERE name = %s", (site.now(), store))
+	site.db.commit()
+	if any(drift.repaired for drift in report.drifts):
+		site.wake([store])
+	return report
+
+
+def _read(answer: ReadResult) -> ReadResult:
+	if answer.failure is None:
+		return answer
+	failure = answer.failure
+	raise ServiceError(
+		failure.outcome if isinstance(failure.outcome, Outcome) else Outcome.REJECTED,
+		failure.message or failure.code,
+		code=failure.code,
+		retry_after=failure.retry_after,
+	)
+
+
+def _compare(site: Site, store: str, listings: list[Listing], answer: ReadResult, report: AuditReport) -> None:
+	now = site.now()
+	shown = {row.key: row for row in answer.rows}
+	values = []
+	differing: dict[str, tuple[Listing, int, bool]] = {}
+	for listing in listings:
+		remote = shown.get(listing.name)
+		quantity = remote.quantity if remote else rows.UNKNOWN
+		above = quantity > listing.acked_qty
+		report.compared += 1
+		if quantity != listing.acked_qty:
+			differing[listing.name] = (listing, quantity, above)
+		values.append((listing.name, listing.desired_ver, quantity, int(above), now))
+	# Guarded by the version: a listing that changed while it was read is about to be sent anyway.
+	site.db.update_many(
+		rows.TABLE,
+		("name", "ver", "qty", "above", "at"),
+		sorted(values),
+		"remote_qty = v.qty, remote_at = v.at,"
+		" cause = CASE WHEN v.above = 1 THEN 'audit' ELSE t.cause END,"
+		" acked_qty = CASE WHEN v.above = 1 THEN v.qty ELSE t.acked_qty END,"
+		" dirty_at = CASE WHEN v.above = 1 THEN v.at ELSE t.dirty_at END,"
+		" due_at = CASE WHEN v.above = 1 THEN v.at ELSE t.due_at END,"
+		f" priority = CASE WHEN v.above = 1 THEN {EVENT} ELSE t.priority END,"
+		" desired_ver = CASE WHEN v.above = 1 THEN t.desired_ver + 1 ELSE t.desired_ver END",
+		"t.desired_ver = v.ver AND t.acked_ver = v.ver",
+	)
+	report.drifts += [
+		Drift(row.name, row.seller_sku, row.item, row.acked_qty, quantity, above)
+		for row, quantity, above in differing.values()
+	]
+	if differing:
+		lines = [
+			{
+				"sku": row.seller_sku,
+				"item": row.item,
+				"before": quantity,
+				"after": row.acked_qty,
+				"outcome": "repaired" if above else "left: a sale may not be in yet",
+				"message": "",
+				"cause": "audit",
+			}
+			for row, quantity, above in differing.values()
+		]
+		write_log(site.db, [log_row(store, now, "audit", lines)])
+	site.db.commit()
