@@ -67,16 +67,18 @@ class BenchHost(Host):
 		self._bench_context = bench_context
 
 	def open(self) -> Site:
-		import frappe
-		from frappe.commands import get_site
-
-		sites = getattr(self._bench_context, "sites", None) or self._bench_context["sites"]
-		if len(sites) > 1:
-			raise click.UsageError("--site: name one site, marketplace-sync works on one at a time")
+		# A dict in v15, an object in v16.
+		given = self._bench_context
+		sites = given["sites"] if isinstance(given, dict) else given.sites
 		if not sites:
 			raise click.UsageError("--site: say which site, as in `bench --site SITE marketplace-sync status`")
+		if len(sites) > 1:
+			raise click.UsageError("--site: name one site, marketplace-sync works on one at a time")
+
+		import frappe
+
 		try:
-			frappe.init(get_site(frappe._dict(sites=sites)))
+			frappe.init(sites[0])
 			frappe.connect()
 		except frappe.IncorrectSitePath:
 			raise click.UsageError(f"--site: there is no site {sites[0]!r} on this bench") from None
@@ -165,18 +167,21 @@ def clock(moment: float | None) -> str:
 
 
 @contextmanager
-def counting(label: str, length: int | None = None) -> Iterator[Callable[[int], None]]:
-	"""A progress bar that is told how many are done so far; nothing of it where there is no terminal."""
+def counting(label: str, length: int = 0) -> Iterator[Callable[..., None]]:
+	"""A progress bar that is told how many are done so far, and of how many when that becomes known.
+
+	As long as the length is 0 it is only a running count. Where there is no terminal nothing is shown.
+	"""
 	if not sys.stderr.isatty():
-		yield lambda done: None
+		yield lambda done, total=0: None
 		return
-	if length is None:
-		# How many there will be is not known: a running count.
-		yield lambda done: click.echo(f"\r{label}: {done}", nl=False, err=True)
-		click.echo(err=True)
-		return
-	with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-		yield lambda done: bar.update(done - bar.pos)
+	with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
+
+		def told(done: int, total: int = 0) -> None:
+			bar.length = total or length or done
+			bar.update(done - bar.pos)
+
+		yield told
 
 
 class Commands(click.Group):
@@ -523,17 +528,37 @@ def audit(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 
 	reports = []
 	for name in chosen_stores(host.site, store):
-		total = host.site.db.rows(
-			"SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND COALESCE(item, '') <> ''", (name,)
-		)[0][0]
-		host.site.db.commit()
-		with counting(name, max(1, total)) as progress:
+		with counting(f"{name}: reading back") as progress:
 			reports.append(engine(host.site, name, progress=progress))
+	repaired = [report.store for report in reports if any(drift.repaired for drift in report.drifts)]
+	if repaired and not host.has_workers:
+		drain_fully(host, repaired)
 	if as_json:
 		say_json(reports)
 	else:
 		say_audit(reports)
-	ctx.exit(audit_code(reports))
+	if any(report.why for report in reports):
+		ctx.exit(BLOCKED)
+	ctx.exit(DIFFERS if any(report.drifts for report in reports) else OK)
+
+
+def say_audit(reports: Sequence[Any]) -> None:
+	drifts = [(report.store, drift) for report in reports for drift in report.drifts]
+	if drifts:
+		say_table(
+			("Store", "Seller SKU", "Item", "Acknowledged", "Shown", "What was done"),
+			[
+				(
+					store, drift.seller_sku, drift.item, drift.acknowledged, drift.shown,
+					"repaired" if drift.repaired else "left: a sale may not be in yet",
+				)
+				for store, drift in drifts
+			],
+		)  # fmt: skip
+	for report in reports:
+		click.echo(f"{report.store}: {report.compared} listings compared, {len(report.drifts)} differ.")
+		if report.why:
+			click.echo(f"{report.store}: {report.unread} could not be read: {report.why}")
 
 
 @click.command()

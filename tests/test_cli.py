@@ -1,0 +1,236 @@
+"""The command line on the embedded host, against a sandbox: exit codes, JSON, bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from marketplace_sync.commands import BAD_INPUT, BLOCKED, DIFFERS, OK, Commands, embedded, on_bench
+from marketplace_sync.sandbox import SandboxServer
+
+Run = Callable[..., Result]
+SHOPEE, TIKTOK = "100001", "700001"
+STOCK = {"BOTTLE": 9, "BIB": 9}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+	with SandboxServer() as server:
+		server.control.create_shop({"id": SHOPEE, "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK})
+		server.control.create_shop({"id": TIKTOK, "dialect": "tiktok", "name": "TikTok - Baby", "stock": STOCK})
+		yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+	def invoke(*arguments: str, code: int) -> Result:
+		result = CliRunner().invoke(embedded, ["--db", str(tmp_path / "site.db"), *arguments])
+		# Anything but an exit code is a traceback in the user's face.
+		assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+		assert result.exit_code == code, result.output
+		return result
+
+	return invoke
+
+
+@pytest.fixture
+def shop(run: Run, sandbox: SandboxServer) -> Run:
+	"""A Shopee store, connected, with 5 bottles and 3 bibs in the warehouse, switched off."""
+	run("connect", sandbox.url, SHOPEE, code=OK)
+	run("receive", "BOTTLE", "5", code=OK)
+	run("receive", "BIB", "3", code=OK)
+	return run
+
+
+def told(result: Result) -> list[dict]:
+	return json.loads(result.stdout)
+
+
+def test_connecting_changes_nothing_until_a_person_says_so(shop: Run, sandbox: SandboxServer):
+	assert "Disable Stock Update is ticked" in shop("drain", code=BLOCKED).output
+	assert sandbox.control.stock(SHOPEE) == STOCK
+	preview = told(shop("resync", "--all", "--dry-run", "--json", code=DIFFERS))
+	assert {(row["seller_sku"], row["sellable"], row["action"]) for row in preview} == {
+		("BOTTLE", 5, "send"),
+		("BIB", 3, "send"),
+	}
+	assert sandbox.control.stock(SHOPEE) == STOCK
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 3}
+	assert told(shop("resync", "--all", "--dry-run", "--json", code=OK))[0]["action"] == "no call needed"
+
+
+def test_an_order_shows_as_a_lower_number(shop: Run, sandbox: SandboxServer):
+	shop("switch", "Shopee - Baby", "on", code=OK)
+	shop("order", "BOTTLE", "2", code=OK)
+	report = told(shop("drain", "--store", "Shopee - Baby", "--json", code=OK))
+	assert (report[0]["store"], report[0]["acknowledged"], report[0]["left"]) == ("STORE-0001", 2, 0)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 3, "BIB": 3}
+	assert told(shop("why", "BOTTLE", "STORE-0001", "--json", code=OK))[0]["in_sync"] is True
+
+
+def test_why_answers_with_the_next_step(shop: Run):
+	diagnosis = told(shop("why", "BOTTLE", "STORE-0001", "--json", code=DIFFERS))[0]
+	assert diagnosis["in_sync"] is False
+	assert 7 in [cause["number"] for cause in diagnosis["causes"]]
+	assert all(cause["next_step"] for cause in diagnosis["causes"])
+	assert "Next:" in shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+
+
+def test_status_in_words_and_for_machines(shop: Run):
+	assert "switched off" in shop("status", code=OK).output
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("status", code=DIFFERS)
+	shop("drain", code=OK)
+	store = told(shop("status", "--store", "STORE-0001", "--json", code=OK))[0]
+	assert (store["listings"], store["synced"], store["well"]) == (2, 2, True)
+
+
+def test_a_store_that_is_stopped_is_told_by_the_exit_code(shop: Run, sandbox: SandboxServer):
+	shop("switch", "STORE-0001", "on", code=OK)
+	sandbox.control.expire_tokens(SHOPEE, access=True, refresh=True)
+	shop("drain", code=BLOCKED)
+	assert "stopped" in shop("status", code=BLOCKED).output
+	assert "Connect" in shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+
+
+def test_map_lists_and_maps(run: Run, sandbox: SandboxServer):
+	run("connect", sandbox.url, SHOPEE, code=OK)
+	run("connect", sandbox.url, TIKTOK, code=OK)
+	run("receive", "bottle", "5", code=OK)
+	rows = told(run("map", "--store", "Shopee - Baby", "--json", code=DIFFERS))
+	hints = {row["seller_sku"]: row["note"] for row in rows}
+	assert "'bottle' (differs in letter case)" in hints["BOTTLE"]
+	assert not hints["BIB"]
+	run("map", "BOTTLE", "bottle", code=BAD_INPUT)  # it is in both stores
+	run("map", "BOTTLE", "bottle", "--store", "STORE-0001", code=OK)
+	assert [row["seller_sku"] for row in told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))] == ["BIB"]
+	run("map", "BOTTLE", "--unmap", "--store", "STORE-0001", code=OK)
+	assert len(told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))) == 2
+
+
+def test_audit_repairs_what_is_above_and_reports_what_is_below(shop: Run, sandbox: SandboxServer):
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	assert told(shop("audit", "--json", code=OK)) == [
+		{"store": "STORE-0001", "compared": 2, "drifts": [], "unread": 0, "why": ""}
+	]
+	sandbox.control.set_stock(SHOPEE, {"BOTTLE": 50, "BIB": 1})
+	drifts = told(shop("audit", "--json", code=DIFFERS))[0]["drifts"]
+	assert {(d["seller_sku"], d["acknowledged"], d["shown"], d["repaired"]) for d in drifts} == {
+		("BOTTLE", 5, 50, True),
+		("BIB", 3, 1, False),
+	}
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 1}
+	shop("resync", "--item", "BIB", code=OK)  # a person says so
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 3}
+
+
+def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	sandbox.control.configure(SHOPEE, banned=True)
+	sandbox.control.expire_tokens(SHOPEE, access=True, refresh=True)
+	assert told(shop("audit", "--json", code=BLOCKED))[0]["why"]
+
+
+@pytest.mark.parametrize(
+	("arguments", "words"),
+	[
+		(["resync"], "--store, --item, --hours or --all"),
+		(["resync", "--all", "--item", "BOTTLE"], "--all"),
+		(["resync", "--hours", "soon"], "--hours"),
+		(["resync", "--hours", "-1"], "--hours"),
+		(["resync", "--hours", "nan"], "--hours"),
+		(["resync", "--item", "NOPE"], "no Item 'NOPE'"),
+		(["resync", "--item", "NOPE", "--dry-run"], "--item"),
+		(["resync", "--store", "NOPE"], "STORE-0001 (Shopee - Baby)"),
+		(["status", "--store", "NOPE"], "no store 'NOPE'"),
+		(["why", "BOTTLE", "NOPE"], "no store 'NOPE'"),
+		(["why", "BOTTIE", "STORE-0001"], "no Item 'BOTTIE'"),
+		(["why", "BOTTLE"], "STORE"),
+		(["map", "NOPE", "BOTTLE"], "LISTING"),
+		(["map", "BIB", "NOPE"], "Item"),
+		(["map", "BIB"], "ITEM"),
+		(["map", "--uom", "Box"], "LISTING"),
+		(["map", "BIB", "BIB", "--uom", "Nope"], "UOM"),
+		(["map", "BIB", "BIB", "--unmap"], "--unmap"),
+		(["receive", "BIB", "many"], "QTY"),
+		(["receive", "BIB", "0"], "QTY"),
+		(["order", "NOPE", "1"], "ITEM"),
+		(["switch", "STORE-0001", "maybe"], "maybe"),
+		(["connect", "http://shop.example.com", "1"], "URL"),
+	],
+)
+def test_bad_input_names_the_option_and_the_cure(shop: Run, arguments: list[str], words: str):
+	result = shop(*arguments, code=BAD_INPUT)
+	assert words in result.output
+	assert "Traceback" not in result.output
+
+
+def test_connect_says_what_is_wrong(run: Run, sandbox: SandboxServer):
+	assert "SHOP" in run("connect", sandbox.url, "nope", code=BAD_INPUT).output
+	run("connect", sandbox.url, SHOPEE, code=OK)
+	assert "--title" in run("connect", sandbox.url, SHOPEE, code=BAD_INPUT).output
+	sandbox.control.shutdown()
+	sandbox.wait()
+	assert "sandbox" in run("connect", sandbox.url, TIKTOK, code=BLOCKED).output
+
+
+def test_a_file_that_is_no_database(tmp_path: Path):
+	path = tmp_path / "notes.txt"
+	path.write_text("not a database, but long enough to be read as one would be, with a header of its own")
+	result = CliRunner().invoke(embedded, ["--db", str(path), "status"])
+	assert result.exit_code == BAD_INPUT
+	assert "--db" in result.output
+	missing = CliRunner().invoke(embedded, ["--db", str(tmp_path / "no" / "folder.db"), "status"])
+	assert missing.exit_code == BAD_INPUT
+	assert "--db" in missing.output
+
+
+def test_a_fault_of_ours_is_not_taken_for_bad_input():
+	@embedded.command("broken")
+	def broken() -> None:
+		{}["missing"]
+
+	try:
+		result = CliRunner().invoke(embedded, ["broken"])
+	finally:
+		del embedded.commands["broken"]
+	assert isinstance(result.exception, KeyError)
+
+
+def test_no_credential_is_shown(shop: Run, sandbox: SandboxServer):
+	secrets = [sandbox.control.shop(SHOPEE)[name] for name in ("partner_key", "access_token", "refresh_token")]
+	shop("switch", "STORE-0001", "on", code=OK)
+	shown = "".join(
+		shop(*arguments, code=code).output
+		for arguments, code in [
+			(["status", "--json"], DIFFERS),
+			(["why", "BOTTLE", "STORE-0001", "--json"], DIFFERS),
+			(["drain", "--json"], OK),
+			(["audit", "--json"], OK),
+		]
+	)
+	assert not [secret for secret in secrets if str(secret) in shown]
+
+
+def test_both_hosts_have_the_same_commands():
+	own = {"connect", "receive", "order", "switch"}
+	assert isinstance(on_bench, Commands)
+	assert set(embedded.commands) - set(on_bench.commands) == own
+	assert all(embedded.commands[name] is command for name, command in on_bench.commands.items())
+	assert set(on_bench.commands) == {"resync", "status", "why", "map", "audit", "drain", "sandbox"}
+
+
+
+@pytest.mark.parametrize(("sites", "words"), [([], "say which site"), (["a", "b"], "one site")])
+def test_bench_needs_exactly_one_site(sites: list[str], words: str):
+	result = CliRunner().invoke(on_bench, ["status"], obj={"sites": sites})
+	assert result.exit_code == BAD_INPUT
+	assert words in result.output
