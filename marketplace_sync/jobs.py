@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import frappe
+from frappe import _
 
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.listings import catalogue, matching
-from marketplace_sync.sites.frappe_site import FrappeSite
-from marketplace_sync.stock import outbox, sweep
+from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
+from marketplace_sync.stock import audit, outbox, sweep
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.turn import DrainReport
@@ -19,7 +21,6 @@ from marketplace_sync.wake import answer, wake_store
 SLICE_SECONDS = 20.0
 WAIT_SECONDS = 5.0
 """A worker waits this long for something that becomes due; what takes longer is found by the sweep."""
-AUDIT_PARTS = 7
 FULL_CATALOGUE_EVERY = 86_400.0
 
 
@@ -94,49 +95,92 @@ def midnight_resync() -> None:
 
 def audit_marketplaces() -> None:
 	"""Nightly: read back a seventh of every store, each store in a job of its own."""
-	_for_each_store("marketplace_sync.jobs.audit_store", "long")
+	_for_each_store("marketplace_sync.jobs.audit_store")
 
 
-def audit_store(store: str, part: int | None = None) -> None:
-	"""Read back a part of a store's listings (default: today's seventh)."""
-	from marketplace_sync.stock import audit
-
+def audit_store(store: str, whole: bool = False, show_to: str = "") -> None:
+	"""Read back today's seventh of a store's listings, or all of them."""
 	site = FrappeSite()
-	if part is None:
-		part = frappe.utils.getdate().toordinal() % AUDIT_PARTS
-	_reading(site, store, lambda: audit.audit(site, store, part=part))
+	part = None if whole else frappe.utils.getdate().toordinal() % audit.PARTS
+	progress = _progress(show_to, store, _("Reading back"))
+	report = _reading(site, store, show_to, lambda: audit.audit(site, store, part=part, progress=progress))
+	if report and show_to:
+		repaired = sum(drift.repaired for drift in report.drifts)
+		text = _("{0} listings read back: {1} differ, {2} of them are being repaired.").format(
+			report.compared, len(report.drifts), repaired
+		)
+		_tell(show_to, store, f"{text} {report.why}".strip())
 
 
 def refresh_catalogues() -> None:
 	"""Every quarter of an hour: new and changed products; all of them once a day."""
-	_for_each_store("marketplace_sync.jobs.refresh_catalogue", "long")
+	_for_each_store("marketplace_sync.jobs.refresh_catalogue")
 
 
-def refresh_catalogue(store: str, full: bool | None = None) -> None:
+def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -> None:
 	"""Bring a store's listings up to date; a new SKU is mapped as soon as it is seen."""
 	site = FrappeSite()
+	known = site.db.rows("SELECT catalogue_full_at FROM `tabMarketplace Store State` WHERE name = %s", (store,))
 	if full is None:
-		found = site.db.rows("SELECT catalogue_full_at FROM `tabMarketplace Store State` WHERE name = %s", (store,))
-		full = not found or site.now() - (found[0][0] or 0) >= FULL_CATALOGUE_EVERY
-	_reading(site, store, lambda: catalogue.refresh(site, store, full=full))
+		full = not known or site.now() - (known[0][0] or 0) >= FULL_CATALOGUE_EVERY
+	count = frappe.db.count("Marketplace Listing", {"store": store})
+	progress = _progress(show_to, store, _("Reading listings"))
+	report = _reading(
+		site,
+		store,
+		show_to,
+		lambda: catalogue.refresh(site, store, full=full, progress=lambda done: progress(done, max(count, done))),
+	)
+	if report and show_to:
+		_tell(
+			show_to,
+			store,
+			_("{0} listings: {1} new, {2} changed, {3} gone; {4} mapped.").format(
+				report.seen, report.new, report.changed, report.deleted, report.match.mapped
+			),
+		)
 
 
-def _reading(site: FrappeSite, store: str, work: Callable[[], object]) -> None:
-	"""Run a job that reads from a marketplace; what the service refuses is shown with the store, not raised."""
+def _reading(site: FrappeSite, store: str, show_to: str, work: Callable[[], Any]) -> Any:
+	"""Run a job that reads from a marketplace; what the service refuses is shown to people, not raised."""
 	try:
-		work()
+		return work()
 	except (ServiceError, ValueError, LookupError) as error:
 		site.db.rollback()
 		frappe.logger("marketplace_sync").warning(f"{store}: {error}")
+		if show_to:
+			_tell(show_to, store, str(error), "red")
+	return None
 
 
-def _for_each_store(method: str, queue: str) -> None:
+def _progress(user: str, store: str, title: str) -> Callable[[int, int], None]:
+	"""A progress bar in the form of whoever pressed the button, at most once a second."""
+	shown = 0.0
+
+	def show(done: int, total: int) -> None:
+		nonlocal shown
+		if user and (time.monotonic() - shown > 1 or done >= total):
+			shown = time.monotonic()
+			frappe.publish_progress(
+				100 * done / max(1, total), title=title, doctype=SETTINGS, docname=store, description=f"{done} / {total}"
+			)
+
+	return show
+
+
+def _tell(user: str, store: str, message: str, indicator: str = "green") -> None:
+	frappe.publish_realtime(
+		"msgprint", {"message": frappe.utils.escape_html(message), "title": store, "indicator": indicator}, user=user
+	)
+
+
+def _for_each_store(method: str) -> None:
 	for store in FrappeSite().stores() if _has_stores() else ():
 		if not store.connected:
 			continue
 		try:
 			# The same job twice at once would be wasted, and here nothing is lost by dropping one.
-			frappe.enqueue(method, queue=queue, job_id=f"{method}:{store.name}", deduplicate=True, store=store.name)
+			frappe.enqueue(method, queue="long", job_id=f"{method}:{store.name}", deduplicate=True, store=store.name)
 		except Exception:
 			frappe.logger("marketplace_sync").warning(f"Could not queue {method} for {store.name}", exc_info=True)
 

@@ -7,10 +7,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.shop import Shop
 
 from marketplace_sync.listings import matching
 from marketplace_sync.listings.matching import NO_SKU, differences, is_near_miss, near_key, near_misses
+from tests.shop import Shop
 
 texts = st.text(st.sampled_from("aAbBoO0 \u00a0\u3000-Ａａ０\u200b\u00e9É"), max_size=6)
 

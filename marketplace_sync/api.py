@@ -1,0 +1,250 @@
+"""What the forms' buttons call. Every method checks the permission for the very record it is about."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.utils import cint, escape_html, get_url, get_url_to_form
+
+from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.events import collect
+from marketplace_sync.listings import matching, switches
+from marketplace_sync.listings.locations import refresh_locations
+from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
+from marketplace_sync.stock import diagnosis, outbox, resync
+from marketplace_sync.stock import status as store_states
+
+LISTING = "Marketplace Listing"
+ROWS_SHOWN = 500
+"""Rows of a dry run that a dialog shows; the counts are of all."""
+ITEMS_PER_REQUEST = 5_000
+CONSENT_MINUTES = 15
+
+
+# -- synchronise -------------------------------------------------------------------------------------------------
+@frappe.whitelist(methods=["POST"])
+def sync_now(
+	item: str | None = None, store: str | None = None, items: str | list[str] | None = None
+) -> dict[str, Any]:
+	"""Have an item, a list of items, a store, or (without any) everything looked at again, not believing what was
+	acknowledged. Nothing is sent to a store or item that is disabled."""
+	frappe.has_permission(LISTING, "read", throw=True)
+	if store:
+		_check(store, "read")
+	codes = [item] if item else frappe.parse_json(items) if items else []
+	if len(codes) > ITEMS_PER_REQUEST:
+		frappe.throw(
+			_("Items: {0} are too many for one request. Choose a store, or at most {1} items.").format(
+				len(codes), ITEMS_PER_REQUEST
+			)
+		)
+	allowed = set(frappe.get_list("Item", filters={"name": ("in", codes)}, pluck="name")) if codes else set()
+	if unknown := [code for code in codes if code not in allowed]:
+		frappe.throw(_("Item: {0} does not exist, or you may not see it.").format(frappe.bold(escape_html(unknown[0]))))
+	collect(codes or [""], store=store or "", kind=outbox.MANUAL, cause=f"Sync Now by {frappe.session.user}")
+	site = FrappeSite()
+	closed = [
+		{"store": one.name, "title": one.title, "why": one.disabled_why}
+		for one in site.stores()
+		if one.disabled and (not store or one.name == store)
+	]
+	return {"items": len(codes), "disabled": closed}
+
+
+@frappe.whitelist()
+def preview(store: str, item: str | None = None) -> dict[str, Any]:
+	"""The dry run: what would be sent to the store now, and why. Sends nothing."""
+	_check(store, "read")
+	rows = _told(resync.preview, FrappeSite(), store, item or "")
+	counts: dict[str, int] = {}
+	for row in rows:
+		counts[row.action] = counts.get(row.action, 0) + 1
+	order = {"send": 0, "read back": 1, "hold": 2}
+	rows.sort(key=lambda row: (order.get(row.action, 3), row.sellable, row.seller_sku))
+	return {"counts": counts, "total": len(rows), "rows": [asdict(row) for row in rows[:ROWS_SHOWN]]}
+
+
+@frappe.whitelist()
+def why(item: str, store: str | None = None) -> list[dict[str, Any]]:
+	"""Why the item is (or is not) in sync, per listing, in one store or in all that the user may see."""
+	frappe.has_permission("Item", "read", doc=item, throw=True)
+	if store:
+		_check(store, "read")
+	site = FrappeSite()
+	stores = [store] if store else [one.name for one in site.stores() if _may(one.name, "read")]
+	return [
+		{**answer.as_dict(), "text": answer.text()}
+		for name in stores
+		for answer in _told(diagnosis.why, site, item, name)
+	]
+
+
+@frappe.whitelist()
+def store_status(store: str | None = None) -> list[dict[str, Any]]:
+	"""How the stores are doing, or one of them."""
+	if store:
+		_check(store, "read")
+	return [
+		one.as_dict()
+		for one in _told(store_states.status, FrappeSite(), store or "")
+		if store or _may(one.store, "read")
+	]
+
+
+@frappe.whitelist(methods=["POST"])
+def audit(store: str) -> None:
+	"""Read the whole store back and repair what is too high, in the background."""
+	_check(store, "write")
+	_queue("marketplace_sync.jobs.audit_store", store, whole=True)
+
+
+# -- listings ----------------------------------------------------------------------------------------------------
+@frappe.whitelist(methods=["POST"])
+def refresh_catalogue(store: str) -> None:
+	"""Read all listings of the store from the marketplace and map them, in the background."""
+	_check(store, "write")
+	_queue("marketplace_sync.jobs.refresh_catalogue", store, full=True)
+
+
+@frappe.whitelist(methods=["POST"])
+def map_listing(listing: str, item: str | None = None, uom: str | None = None) -> None:
+	"""Map a listing to an item by hand; without an item its SKU decides again."""
+	frappe.has_permission(LISTING, "write", doc=listing, throw=True)
+	_told(matching.map_listing, FrappeSite(), listing, item or "", uom or "", by=frappe.session.user)
+
+
+@frappe.whitelist()
+def locations(store: str) -> list[dict[str, Any]]:
+	"""The marketplace's own warehouses of the store, asked afresh."""
+	_check(store, "write")
+	return [asdict(place) for place in _told(refresh_locations, FrappeSite(), store)]
+
+
+# -- switches ----------------------------------------------------------------------------------------------------
+@frappe.whitelist(methods=["POST"])
+def set_switch(store: str, disabled: int | bool, item: str | None = None, reason: str | None = None) -> None:
+	"""Tick or untick Disable Stock Update of an item in a store, or of the whole store."""
+	if item:
+		frappe.has_permission("Item", "write", doc=item, throw=True)
+		_check(store, "read")
+		_told(
+			switches.set_switch,
+			FrappeSite(),
+			item,
+			store,
+			bool(cint(disabled)),
+			by=frappe.session.user,
+			why=reason or "",
+		)
+		return
+	settings = _check(store, "write")
+	if cint(settings.disable_stock_update) != cint(disabled):
+		settings.disable_stock_update = cint(disabled)
+		settings.disabled_reason = reason
+		settings.save()
+
+
+# -- connecting --------------------------------------------------------------------------------------------------
+@frappe.whitelist(methods=["POST"])
+def connect(store: str) -> str:
+	"""Where the shop's owner has to go to allow us. Valid for a quarter of an hour, once, for this user."""
+	_check(store, "write")
+	state = secrets.token_urlsafe(32)
+	url = _told(FrappeSite().connector, store).consent_url(_callback_url(), state)
+	frappe.cache.set_value(
+		_consent_key(state), {"store": store, "user": frappe.session.user}, expires_in_sec=CONSENT_MINUTES * 60
+	)
+	return url
+
+
+@frappe.whitelist(allow_guest=True, methods=["GET"])
+def connected(
+	state: str | None = None, code: str | None = None, shop_id: str | None = None, **_others: Any
+) -> None:
+	"""The marketplace sends the owner's browser here with a code. Only a `state` that `connect` handed out counts."""
+	asked = frappe.cache.get_value(_consent_key(state), expires=True) if state else None
+	if not asked or frappe.session.user not in (asked["user"], "Guest"):
+		return _page(
+			_("This consent was not asked for here, or too long ago: press Connect on the store again."), 403
+		)
+	frappe.cache.delete_value(_consent_key(state))  # works once
+	store = asked["store"]
+	if not code:
+		return _page(_("The marketplace sent no code: consent was not given. Press Connect on the store again."), 400)
+	site = FrappeSite()
+	try:
+		expected = frappe.db.get_value(SETTINGS, store, "shop_id")
+		tokens = site.connector(store).exchange(code, shop_id or "")
+		if expected and tokens.shop_id and tokens.shop_id != expected:
+			raise ValueError(
+				_("Consent was given for shop {0}, but this store is shop {1}. Log in there as the right shop.").format(
+					tokens.shop_id, expected
+				)
+			)
+	except (ServiceError, ValueError, LookupError) as error:
+		frappe.db.rollback()
+		return _page(str(error), 400)
+	from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.customer_marketplace_settings import (
+		close_circuit,
+	)
+
+	site.save_tokens(store, tokens)
+	close_circuit(store)
+	frappe.db.commit()
+	_queue("marketplace_sync.jobs.refresh_catalogue", store, full=True)
+	frappe.local.response["type"] = "redirect"
+	frappe.local.response["location"] = get_url_to_form(SETTINGS, store)
+
+
+def _callback_url() -> str:
+	return get_url("/api/method/marketplace_sync.api.connected")
+
+
+def _consent_key(state: str) -> str:
+	return f"marketplace_sync:consent:{state}"
+
+
+def _page(message: str, status: int) -> None:
+	frappe.respond_as_web_page(
+		_("Marketplace Sync"), escape_html(message), http_status_code=status, indicator_color="red"
+	)
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------
+def _check(store: str, permission: str):
+	"""The settings, if the user may. An unknown store is told apart from a forbidden one only to those who may see any."""
+	frappe.has_permission(SETTINGS, permission, throw=True)
+	settings = frappe.get_doc(SETTINGS, store)
+	settings.check_permission(permission)
+	return settings
+
+
+def _may(store: str, permission: str) -> bool:
+	return bool(frappe.has_permission(SETTINGS, permission, doc=store))
+
+
+def _told(work, *args: Any, **kwargs: Any) -> Any:
+	"""Run the engine's function; what it says to people is shown to them."""
+	try:
+		return work(*args, **kwargs)
+	except (ValueError, LookupError, ServiceError) as error:
+		frappe.db.rollback()
+		frappe.throw(escape_html(str(error)), title=_("Marketplace Sync"))
+
+
+def _queue(method: str, store: str, **kwargs: Any) -> None:
+	"""A long job whose progress goes to the user's form. Pressing the button twice queues it once."""
+	try:
+		frappe.enqueue(
+			method, queue="long", job_id=f"{method}:{store}", deduplicate=True, store=store, show_to=frappe.session.user, **kwargs
+		)
+	except Exception:
+		frappe.log_error(title=f"Marketplace Sync: could not queue {method}")
+		frappe.msgprint(
+			_("The job queue can't be reached now. The schedule does the same within a day; or try again."),
+			indicator="orange",
+		)
