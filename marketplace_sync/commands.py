@@ -266,7 +266,9 @@ def say_drained(host: Host, reports: Sequence[Any], as_json: bool) -> int:
 				click.echo(f"{report.store}: {report.why_not}")
 			elif report.next_due and left[report.store]:
 				click.echo(f"{report.store}: something is due again at {clock(report.next_due)}")
-	if any(report.why_not for report in reports):
+	stopped = {name for (name,) in host.site.db.rows("SELECT name FROM `tabMarketplace Store State` WHERE circuit_open = 1")}
+	host.site.db.commit()
+	if any(report.why_not or report.store in stopped for report in reports):
 		return BLOCKED
 	return DIFFERS if any(left.values()) else OK
 
@@ -644,7 +646,7 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 		raise click.BadParameter(
 			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787", param_hint="URL"
 		)
-	control = ControlClient(url)
+	control = ControlClient(url, timeout=10)
 	try:
 		told = control.shop(shop)
 	except ControlError as error:

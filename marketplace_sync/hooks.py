@@ -17,9 +17,13 @@ before_uninstall = "marketplace_sync.install.before_uninstall"
 after_uninstall = "marketplace_sync.install.after_uninstall"
 before_tests = "marketplace_sync.tests.utils.before_tests"
 
+_shared = "public/js/marketplace_sync.js"
 doctype_js = {
-	"Item": "public/js/item.js",
+	"Item": [_shared, "public/js/item.js"],
 	"Customer": "public/js/customer.js",
+	"Customer Marketplace Settings": _shared,
+	"Marketplace Listing": _shared,
+	"Marketplace Sync Log": _shared,
 }
 
 _capture = "marketplace_sync.events."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,17 @@ SHOPEE, TIKTOK = "100001", "700001"
 STOCK = {"BOTTLE": 9, "BIB": 9}
 
 
-@pytest.fixture
-def sandbox() -> Iterator[SandboxServer]:
+@contextmanager
+def two_shops() -> Iterator[SandboxServer]:
 	with SandboxServer() as server:
 		server.control.create_shop({"id": SHOPEE, "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK})
 		server.control.create_shop({"id": TIKTOK, "dialect": "tiktok", "name": "TikTok - Baby", "stock": STOCK})
 		yield server
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
+def runner(path: Path) -> Run:
 	def invoke(*arguments: str, code: int) -> Result:
-		result = CliRunner().invoke(embedded, ["--db", str(tmp_path / "site.db"), *arguments])
+		result = CliRunner().invoke(embedded, ["--db", str(path), *arguments])
 		# Anything but an exit code is a traceback in the user's face.
 		assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
 		assert result.exit_code == code, result.output
@@ -37,13 +37,35 @@ def run(tmp_path: Path) -> Run:
 	return invoke
 
 
-@pytest.fixture
-def shop(run: Run, sandbox: SandboxServer) -> Run:
+def open_shop(run: Run, sandbox: SandboxServer) -> Run:
 	"""A Shopee store, connected, with 5 bottles and 3 bibs in the warehouse, switched off."""
 	run("connect", sandbox.url, SHOPEE, code=OK)
 	run("receive", "BOTTLE", "5", code=OK)
 	run("receive", "BIB", "3", code=OK)
 	return run
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxServer]:
+	with two_shops() as server:
+		yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+	return runner(tmp_path / "site.db")
+
+
+@pytest.fixture
+def shop(run: Run, sandbox: SandboxServer) -> Run:
+	return open_shop(run, sandbox)
+
+
+@pytest.fixture(scope="module")
+def unchanged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+	"""One for all tests whose commands change nothing."""
+	with two_shops() as server:
+		yield open_shop(runner(tmp_path_factory.mktemp("shop") / "site.db"), server)
 
 
 def told(result: Result) -> list[dict]:
@@ -167,8 +189,8 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["connect", "http://shop.example.com", "1"], "URL"),
 	],
 )
-def test_bad_input_names_the_option_and_the_cure(shop: Run, arguments: list[str], words: str):
-	result = shop(*arguments, code=BAD_INPUT)
+def test_bad_input_names_the_option_and_the_cure(unchanged_shop: Run, arguments: list[str], words: str):
+	result = unchanged_shop(*arguments, code=BAD_INPUT)
 	assert words in result.output
 	assert "Traceback" not in result.output
 
@@ -177,8 +199,7 @@ def test_connect_says_what_is_wrong(run: Run, sandbox: SandboxServer):
 	assert "SHOP" in run("connect", sandbox.url, "nope", code=BAD_INPUT).output
 	run("connect", sandbox.url, SHOPEE, code=OK)
 	assert "--title" in run("connect", sandbox.url, SHOPEE, code=BAD_INPUT).output
-	sandbox.control.shutdown()
-	sandbox.wait()
+	sandbox.stop()
 	assert "sandbox" in run("connect", sandbox.url, TIKTOK, code=BLOCKED).output
 
 

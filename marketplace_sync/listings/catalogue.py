@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from marketplace_sync.connectors.base import (
 	CatalogueRow,
@@ -16,9 +16,9 @@ from marketplace_sync.connectors.base import (
 	Outcome,
 	RemoteStatus,
 	ServiceError,
-	patiently,
 )
 from marketplace_sync.listings import matching
+from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.listings.matching import TABLE, MatchReport
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock import outbox
@@ -100,10 +100,10 @@ def refresh(
 	touched: set[str] = set()
 	failure: ServiceError | None = None
 	try:
-		connector, pace = _walk(site, settings, None if full else last - OVERLAP, report, touched, progress)
+		connector = _walk(site, settings, None if full else last - OVERLAP, report, touched, progress)
 		if full:
 			report.deleted = _mark_deleted(site, store, started, report.seen)
-		_save_locations(site, store, connector, pace)
+		_save_locations(site, store, connector)
 	except ServiceError as error:
 		site.db.rollback()
 		failure = error
@@ -134,7 +134,7 @@ def _walk(
 	report: CatalogueReport,
 	touched: set[str],
 	progress: Callable[[int], None] | None,
-) -> tuple[Connector, SitePace]:
+) -> Connector:
 	"""Save every page. A token that is refused is refreshed once; then the walk begins again, for cursors may be void."""
 	connector = site.connector(store.name)
 	for first_try in (True, False):
@@ -145,7 +145,7 @@ def _walk(
 				_save_page(site, store.name, page, report, touched)
 				if progress:
 					progress(report.seen)
-			return connector, pace
+			return connector
 		except ServiceError as error:
 			site.db.rollback()
 			refused = connector.account.access_token
@@ -266,24 +266,14 @@ def _mark_deleted(site: Site, store: str, started: float, seen: int) -> int:
 	return len(names)
 
 
-def _save_locations(site: Site, store: str, connector: Connector, pace: SitePace) -> None:
+def _save_locations(site: Site, store: str, connector: Connector) -> None:
 	"""Keep the marketplace's own warehouses with the store's state, and look at its listings again when they changed."""
 	if not connector.capabilities.locations:
 		return
-	found = patiently(pace, connector.locations)
-	text = json.dumps(
-		[
-			{"location_id": place.location_id, "name": place.name, "sells": place.sells}
-			for place in sorted(found, key=lambda place: place.location_id)
-		]
-	)
-	before = site.db.rows(f"SELECT locations FROM {_STATE} WHERE name = %s", (store,))
-	if before and before[0][0] != text:
-		site.db.execute(f"UPDATE {_STATE} SET locations = %s WHERE name = %s", (text, store))
-		if before[0][0]:
-			outbox.record(
-				site.db,
-				site.now(),
-				[OutboxRow(store=store, kind=outbox.SETTINGS, cause="marketplace locations changed")],
-			)
-	site.db.commit()
+	known = site.db.rows(f"SELECT locations FROM {_STATE} WHERE name = %s", (store,))
+	before = json.loads(known[0][0]) if known and known[0][0] else None
+	after = [asdict(place) for place in refresh_locations(site, store)]
+	if before is not None and sorted(map(str, before)) != sorted(map(str, after)):
+		row = OutboxRow(store=store, kind=outbox.SETTINGS, cause="locations changed on the marketplace")
+		outbox.record(site.db, site.now(), [row])
+		site.db.commit()

@@ -89,7 +89,8 @@ def near_key(text: str) -> str:
 	if text.isascii():
 		return "".join(text.split()).lower().replace("o", "0")
 	text = _visible(_plain(_plain(text).casefold()))
-	return "".join(text.split()).replace("o", "0")
+	# Once more: an accent may have been kept from its letter by a space.
+	return _plain("".join(text.split())).replace("o", "0")
 
 
 def is_near_miss(one: str, other: str) -> bool:
@@ -206,7 +207,7 @@ def match_items(site: Site, items: Collection[str]) -> MatchReport:
 				if row.sku in wanted or row.item in wanted:
 					found[row.name] = row
 	unmapped = site.db.rows(
-		f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE COALESCE(item, '') = '' LIMIT {UNMAPPED_LOOKED_AT}"
+		f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE (item = '' OR item IS NULL) LIMIT {UNMAPPED_LOOKED_AT}"
 	)
 	keys = {near_key(item) for item in wanted}
 	for row in _listings(unmapped):

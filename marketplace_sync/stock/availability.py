@@ -235,10 +235,12 @@ def _offer(
 		)
 	never = [part for part in counted if part in unstocked]
 	if never and not known:
-		where = "the store's warehouses" if locations else "this store, for it has no warehouses"
+		if not locations:
+			return unsent("no_ledger", "No warehouse feeds the store: choose its warehouses.")
 		return unsent(
 			"no_ledger",
-			f"Item {never[0]} has never had a stock transaction in {where}: receive or reconcile its stock once.",
+			f"Item {never[0]} has never had a stock transaction in the store's warehouses:"
+			" receive or reconcile its stock once.",
 		)
 
 	# Sum first, per location; where there are no locations all warehouses are one.

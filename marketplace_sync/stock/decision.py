@@ -18,14 +18,6 @@ SEND_IT, SKIP_IT, READ_IT, HOLD_IT = "send", "no call needed", "read back", "hol
 RETRY_PARKED = 7 * 86_400.0
 """Seconds. A parked listing is freed by mapping, catalogue or a person; this is only the net below them."""
 
-_PROBLEMS = {
-	"no_item": "The item does not exist any more: map the listing to another item.",
-	"no_ledger": "The item has never had stock in the warehouses of this store: receive stock, or choose the warehouse.",
-	"template": "The item is a template: map the listing to one of its variants.",
-	"not_stock_item": "The item keeps no stock and is no Product Bundle: tick Maintain Stock on the item.",
-	"no_uom": "The item has no conversion factor for the listing's unit: add the unit to the item's UOM table.",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -71,8 +63,7 @@ def decide(
 		return _held(rows.PARKED, status, f"The product is {status} on the marketplace.", now + RETRY_PARKED)
 	assert offer is not None
 	if offer.problem:
-		reason = _PROBLEMS.get(offer.problem, offer.note)
-		return _held(rows.PARKED, offer.problem, reason, now + RETRY_PARKED)
+		return _held(rows.PARKED, offer.problem, offer.note, now + RETRY_PARKED)
 
 	quantity, by_location = offer.quantity, offer.by_location
 	if capabilities.locations and listing.remote_locations:

@@ -201,7 +201,7 @@ def _unlisted(site: Site, item: str, store: Store, state: _State, of_store: list
 		site.db, "store = %s AND seller_sku = %s ORDER BY name", (store.name, item)
 	) + read_listings(
 		site.db,
-		f"store = %s AND COALESCE(item, '') = '' ORDER BY name LIMIT {UNMAPPED_LOOKED_AT}",
+		f"store = %s AND (item = '' OR item IS NULL) ORDER BY name LIMIT {UNMAPPED_LOOKED_AT}",
 		(store.name,),
 	)
 	causes = list(of_store)
@@ -316,6 +316,8 @@ def _product(
 
 def _stock(row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float) -> list[Cause]:
 	if offer.problem == "no_ledger":
+		if not store.warehouses:
+			return []  # cause 9 says it
 		step = "Receive or reconcile its stock in one of the store's warehouses, or choose other warehouses."
 		return [Cause(3, offer.note, step)]
 	if offer.problem == "locations":

@@ -33,6 +33,7 @@ _SET = """
 		ELSE t.due_at END,
 	attempts = CASE WHEN v.frees = 1 AND t.hold NOT IN ('In Flight', 'Quarantine') THEN 0 ELSE t.attempts END,
 	cause = v.cause,
+	stocked = CASE WHEN v.frees = 1 THEN 0 ELSE t.stocked END,
 	bounds_until = CASE WHEN v.frees = 1 THEN 0 ELSE t.bounds_until END,
 	verify = CASE
 		WHEN v.doubts = 1 AND t.hold = 'In Flight' THEN 3

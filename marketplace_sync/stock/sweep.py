@@ -59,5 +59,11 @@ def midnight(site: Site) -> int:
 	"""Resync every item that moved in the last 48 hours, not believing what was acknowledged. Returns outbox rows."""
 	# `priority` only helps to find what is dirty; should it ever be wrong, it is put right here.
 	site.db.execute(f"UPDATE `tab{rows.TABLE}` SET priority = 2 WHERE desired_ver > acked_ver AND priority = 0")
+	# No document marks the day on which an item reaches its end of life.
+	ended = site.db.rows(
+		"SELECT name FROM `tabItem` WHERE end_of_life BETWEEN %s AND %s",
+		(site.stamp(site.now() - MIDNIGHT_HOURS * 3_600.0)[:10], site.stamp(site.now())[:10]),
+	)
+	record(site.db, site.now(), [OutboxRow(row[0], kind=MIDNIGHT, cause="end of life") for row in ended])
 	site.db.commit()
-	return resync(site, hours=MIDNIGHT_HOURS, kind=MIDNIGHT, cause="midnight")
+	return len(ended) + resync(site, hours=MIDNIGHT_HOURS, kind=MIDNIGHT, cause="midnight")

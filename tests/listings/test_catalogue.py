@@ -190,10 +190,13 @@ def test_the_marketplaces_locations_are_kept():
 		[[told("A", 1)]], [Location("L2", "Surabaya"), Location("L1", "Returns", False)]
 	)
 	catalogue.refresh(shop.site, store)
-	assert json.loads(state(shop, "locations")) == [
+	assert sorted(json.loads(state(shop, "locations")), key=str) == [
 		{"location_id": "L1", "name": "Returns", "sells": False},
 		{"location_id": "L2", "name": "Surabaya", "sells": True},
 	]
+	assert state(shop, "closed_locations") == "L1"
+	shop.connectors[store].places.reverse()
+	catalogue.refresh(shop.site, store)
 	assert shop.outbox() == set()
 	shop.connectors[store].places = [Location("L2", "Surabaya")]
 	catalogue.refresh(shop.site, store)

@@ -46,7 +46,9 @@ LISTING = Listing(
 )
 
 
-def change(outcome: Outcome, *, listing: Listing = LISTING, quantity: int = 4, clamped: bool = False, **said) -> Change:
+def change(
+	outcome: Outcome, *, listing: Listing = LISTING, quantity: int = 4, clamped: bool = False, **said
+) -> Change:
 	answer = RowResult("S-1", outcome, said.pop("code", "code"), said.pop("message", "words"), **said)
 	decision = Decision(SEND_IT, quantity, clamped=clamped, wanted=quantity)
 	return after(answer, listing, decision, TIMING, NOW, 60.0, random.Random(1))

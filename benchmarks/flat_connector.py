@@ -1,0 +1,174 @@
+"""The sandbox's flat dialect as a connector, and hosts that know it. Only benchmarks use it: no service speaks it.
+
+It shows what the engine can do when a marketplace takes 50 listings of any products in a call, and it is all that the
+two rivals need as well, so all three talk to the same server in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from marketplace_sync.connectors.answers import record, records, text, whole
+from marketplace_sync.connectors.base import (
+	Account,
+	CallResult,
+	Capabilities,
+	CatalogueRow,
+	Connector,
+	ListingRef,
+	Location,
+	Outcome,
+	Pace,
+	ReadResult,
+	RemoteStatus,
+	RemoteStock,
+	RowResult,
+	ServiceError,
+	StockLine,
+	Tokens,
+	patiently,
+)
+from marketplace_sync.connectors.http import Answer, HttpClient, HttpError, NotSent, Request
+from marketplace_sync.sites.embedded_site import EmbeddedSite
+
+PAGE = 500
+STATUS = {"NORMAL": RemoteStatus.ACTIVE, "DELETED": RemoteStatus.DELETED}
+
+
+class Flat(Connector):
+	label = "Flat"
+	capabilities = Capabilities(
+		lines_per_call=50,
+		one_product_per_call=False,
+		calls_per_second=100_000.0,  # a store's own setting limits it
+		max_in_flight=8,
+		listings_per_read=500,
+		applies_within=1.0,
+	)
+	default_base_url = default_auth_url = ""
+	allowed_hosts = ()
+
+	def __init__(self, account: Account, capabilities: Capabilities | None = None):
+		super().__init__(account)
+		if capabilities:
+			self.capabilities = capabilities  # type: ignore[misc]  # of this object, not of the class
+		self._http = HttpClient()
+
+	def call(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: Any = None) -> Answer:
+		"""One HTTP call. Raises HttpError."""
+		return self._http.send(
+			Request(
+				method,
+				f"{self.account.base_url}{path}",
+				query=query,
+				body=b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
+				headers=(
+					("Authorization", f"Bearer {self.account.access_token}"),
+					("X-Shop", self.account.shop_id),
+					("Content-Type", "application/json"),
+				),
+				secrets=(self.account.access_token,),
+			),
+			self.capabilities.call_timeout,
+		)
+
+	def write(self, lines: Sequence[StockLine]) -> CallResult:
+		body = {"rows": [{"sku": line.seller_sku, "quantity": line.quantity} for line in lines]}
+		try:
+			answer = self.call("POST", "/v1/stock", body=body)
+		except HttpError as error:
+			outcome = Outcome.REFUSED if isinstance(error, NotSent) else Outcome.AMBIGUOUS
+			return CallResult(tuple(RowResult(line.key, outcome, message=str(error)) for line in lines))
+		if answer.status != 200:
+			outcome = Outcome.THROTTLED if answer.status == 429 else Outcome.REJECTED
+			said = text(answer.body.get("message"))
+			return CallResult(
+				tuple(RowResult(line.key, outcome, message=said, retry_after=answer.retry_after) for line in lines)
+			)
+		results = {text(row.get("sku")): row for row in records(answer.body.get("results"))}
+		return CallResult(tuple(_result(line.key, results.get(line.seller_sku)) for line in lines))
+
+	def read(self, refs: Sequence[ListingRef]) -> ReadResult:
+		# A listing of this dialect is named by its SKU, which the catalogue gives as its id too.
+		try:
+			answer = self.call("GET", "/v1/stock", [("skus", ",".join(ref.sku_id for ref in refs))])
+		except HttpError as error:
+			return ReadResult(failure=RowResult("", Outcome.AMBIGUOUS, message=str(error)))
+		if answer.status != 200:
+			outcome = Outcome.THROTTLED if answer.status == 429 else Outcome.AMBIGUOUS
+			return ReadResult(failure=RowResult("", outcome, retry_after=answer.retry_after))
+		shown = {text(row.get("sku")): whole(row.get("quantity")) for row in records(answer.body.get("stock"))}
+		found = ((ref.key, shown.get(ref.sku_id)) for ref in refs)
+		return ReadResult(tuple(RemoteStock(key, quantity) for key, quantity in found if quantity is not None))
+
+	def catalogue(self, pace: Pace, changed_since: float | None = None) -> Iterator[list[CatalogueRow]]:
+		page: int | None = 1
+		while page:
+			query = [("page", str(page)), ("page_size", str(PAGE))]
+			body = patiently(pace, lambda query=query: self._body("/v1/listings", query))
+			yield [
+				CatalogueRow(
+					text(row.get("product")),
+					text(row.get("sku")),
+					text(row.get("sku")),
+					text(row.get("sku")),
+					STATUS.get(text(row.get("status")), RemoteStatus.BANNED),
+				)
+				for row in records(body.get("listings"))
+			]
+			page = whole(body.get("next_page"))
+
+	def _body(self, path: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
+		try:
+			answer = self.call("GET", path, query)
+		except HttpError as error:
+			raise ServiceError(Outcome.AMBIGUOUS, str(error)) from None
+		if answer.status != 200:
+			outcome = Outcome.THROTTLED if answer.status == 429 else Outcome.REJECTED
+			raise ServiceError(outcome, text(answer.body.get("message")), retry_after=answer.retry_after)
+		return record(answer.body)
+
+	def locations(self) -> list[Location]:
+		return []
+
+	def consent_url(self, redirect_url: str, state: str) -> str:
+		raise NotImplementedError
+
+	def exchange(self, code: str, shop_id: str = "") -> Tokens:
+		raise NotImplementedError
+
+	def refresh(self) -> Tokens:
+		raise NotImplementedError
+
+
+def _result(key: str, row: dict[str, Any] | None) -> RowResult:
+	if row is None:
+		return RowResult(key, Outcome.AMBIGUOUS, "no_answer")
+	if row.get("ok") is True:
+		return RowResult(key, Outcome.ACKNOWLEDGED)
+	return RowResult(key, Outcome.REJECTED, text(row.get("code")), text(row.get("message")))
+
+
+class FlatSite(EmbeddedSite):
+	"""The embedded host, on which a store may also be of the marketplace "Flat"."""
+
+	bulk_read = True
+	"""Whether the flat service reads in bulk (500 a call). Without, a manual resync writes every listing."""
+
+	def sibling(self) -> FlatSite:
+		site = FlatSite(self.db.path, self._clock, bell=self.bell, tell=self._tell)
+		site.bulk_read = self.bulk_read
+		return site
+
+	def connector(self, store: str) -> Connector:
+		if self.store(store).marketplace != Flat.label:
+			return super().connector(store)
+		return Flat(self._account(store), self.capabilities(store))
+
+	def capabilities(self, store: str) -> Capabilities:
+		if self.store(store).marketplace != Flat.label:
+			return super().capabilities(store)
+		return replace(Flat.capabilities, listings_per_read=Flat.capabilities.listings_per_read * self.bulk_read)

@@ -1,0 +1,140 @@
+// What the forms of this app share: calls, and dialogs that explain.
+frappe.provide("marketplace_sync");
+
+(function () {
+	const esc = (value) => frappe.utils.escape_html(String(value ?? ""));
+	const COLOURS = {
+		synced: "green",
+		pending: "blue",
+		held: "orange",
+		rejected: "red",
+		disabled: "gray",
+		unmapped: "yellow",
+	};
+	marketplace_sync.states = () => ({
+		synced: __("Synced"),
+		pending: __("Pending"),
+		held: __("Held"),
+		rejected: __("Rejected"),
+		disabled: __("Disabled"),
+		unmapped: __("Unmapped"),
+	});
+	marketplace_sync.colour = (state) => COLOURS[state] || "gray";
+	marketplace_sync.pill = (state) =>
+		`<span class="indicator-pill ${marketplace_sync.colour(state)}">${
+			marketplace_sync.states()[state] || esc(state)
+		}</span>`;
+
+	// The same words as the engine's; here for lists, which have only the columns.
+	marketplace_sync.listing_state = (doc) => {
+		if (!doc.item) return "unmapped";
+		if (cint(doc.desired_ver) > 0 && cint(doc.acked_ver) >= cint(doc.desired_ver)) return "synced";
+		return { "": "pending", "In Flight": "pending", Disabled: "disabled", Rejected: "rejected" }[doc.hold || ""] || "held";
+	};
+
+	marketplace_sync.time = (seconds) => {
+		if (!(flt(seconds) > 0)) return __("never");
+		const zone = frappe.boot.time_zone && frappe.boot.time_zone.user;
+		const at = zone ? moment.unix(flt(seconds)).tz(zone) : moment.unix(flt(seconds));
+		const format = `${frappe.datetime.get_user_date_fmt().toUpperCase()} ${frappe.datetime.get_user_time_fmt()}`;
+		return `<span title="${esc(at.fromNow())}">${esc(at.format(format))}</span>`;
+	};
+	marketplace_sync.quantity = (value) => (cint(value) < 0 ? "–" : esc(format_number(cint(value), null, 0)));
+
+	marketplace_sync.table = (columns, rows) => `
+		<div style="overflow-x:auto"><table class="table table-bordered table-sm">
+			<thead><tr>${columns.map((label) => `<th>${label}</th>`).join("")}</tr></thead>
+			<tbody>${rows.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`).join("")}</tbody>
+		</table></div>`;
+
+	marketplace_sync.sync_now = (args) =>
+		frappe.xcall("marketplace_sync.api.sync_now", args).then((answer) => {
+			frappe.show_alert({ message: __("The stock is compared with the marketplaces now."), indicator: "green" });
+			if (answer.disabled.length) {
+				const stores = answer.disabled.map((one) => `<li>${esc(one.title)}: ${esc(one.why)}</li>`).join("");
+				frappe.msgprint({
+					title: __("Not sent"),
+					indicator: "orange",
+					message: `${__("Disable Stock Update is ticked on these stores:")}<ul>${stores}</ul>`,
+				});
+			}
+		});
+
+	marketplace_sync.show_why = (item, store) =>
+		frappe.xcall("marketplace_sync.api.why", { item, store }).then((answers) => {
+			const parts = answers.map((one) => {
+				const causes = one.causes
+					.map(
+						(cause) =>
+							`<li><b>${esc(__(cause.title))}</b><br>${esc(cause.evidence)}<br>
+							<span class="text-muted">${__("Next")}: ${esc(cause.next_step)}</span></li>`
+					)
+					.join("");
+				const facts = marketplace_sync.table(
+					[__("What"), __("Value")],
+					Object.entries(one.facts).map(([what, value]) => [esc(what), esc(value)])
+				);
+				return `<h5>${esc(one.store_title)} ${marketplace_sync.pill(one.state)}</h5>
+					<p>${esc(one.summary)}</p>${causes ? `<ol>${causes}</ol>` : ""}
+					<details><summary>${__("Evidence")}</summary>${facts}</details><hr>`;
+			});
+			const dialog = new frappe.ui.Dialog({
+				title: __("Why not in sync? {0}", [esc(item)]),
+				size: "large",
+				fields: [{ fieldname: "answer", fieldtype: "HTML" }],
+				primary_action_label: __("Sync Now"),
+				primary_action: () => {
+					dialog.hide();
+					marketplace_sync.sync_now({ item, store });
+				},
+			});
+			dialog.fields_dict.answer.$wrapper.html(parts.join("") || __("There is no store yet."));
+			dialog.show();
+		});
+
+	marketplace_sync.dry_run = (frm) =>
+		frappe
+			.xcall("marketplace_sync.api.preview", { store: frm.doc.name })
+			.then((answer) => {
+				const actions = {
+					send: __("would be sent"),
+					"read back": __("would be read back first"),
+					"no call needed": __("already right"),
+					hold: __("would not be sent"),
+				};
+				const counts = Object.entries(answer.counts)
+					.map(([action, count]) => `<b>${count}</b> ${actions[action] || esc(action)}`)
+					.join(" · ");
+				const more =
+					answer.total > answer.rows.length
+						? `<p class="text-muted">${__("The first {0} of {1} listings.", [answer.rows.length, answer.total])}</p>`
+						: "";
+				const rows = answer.rows.map((row) => [
+					`<a href="/app/marketplace-listing/${encodeURIComponent(row.listing)}">${esc(row.seller_sku)}</a>`,
+					esc(row.item),
+					marketplace_sync.quantity(row.acknowledged),
+					marketplace_sync.quantity(row.sellable),
+					actions[row.action] || esc(row.action),
+					esc(row.reason),
+				]);
+				const dialog = new frappe.ui.Dialog({
+					title: __("Dry run: nothing has been sent"),
+					size: "extra-large",
+					fields: [{ fieldname: "answer", fieldtype: "HTML" }],
+				});
+				dialog.fields_dict.answer.$wrapper.html(
+					`<p>${counts || __("The store has no listings yet: press Refresh Listings.")}</p>${more}` +
+						marketplace_sync.table(
+							[__("Seller SKU"), __("Item"), __("Acknowledged"), __("Sellable"), __("What"), __("Reason")],
+							rows
+						)
+				);
+				if (frm.doc.disable_stock_update && frm.perm[0].write && answer.total) {
+					dialog.set_primary_action(__("Start Updating Stock"), () => {
+						dialog.hide();
+						frm.set_value("disable_stock_update", 0).then(() => frm.save());
+					});
+				}
+				dialog.show();
+			});
+})();

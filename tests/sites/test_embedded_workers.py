@@ -1,0 +1,56 @@
+"""The embedded workers keep stores in sync by themselves: a document is enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marketplace_sync.commands import sandbox_account
+from marketplace_sync.listings.catalogue import refresh
+from marketplace_sync.sandbox import SandboxServer
+from marketplace_sync.sites import embedded_workers
+from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, Line
+from marketplace_sync.sites.embedded_site import EmbeddedSite
+from marketplace_sync.sites.embedded_workers import Workers
+
+SHOPS = ("100001", "100002")
+
+
+def wait_for_acknowledged(workers: Workers, count: int) -> None:
+	with workers.drained:
+		assert workers.drained.wait_for(
+			lambda: all(total.acknowledged >= count for total in workers.totals.values()), timeout=20
+		)
+
+
+def test_a_document_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+	monkeypatch.setattr(embedded_workers, "LONGEST_WAIT", 60.0)  # only wake-ups count
+	site = EmbeddedSite(tmp_path / "site.db")
+	ledger = Ledger(site)
+	ledger.add_warehouse("Shop")
+	ledger.add_items(["A"])
+	ledger.receive([Line("A", 7, "Shop")])
+	with SandboxServer() as sandbox:
+		for shop in SHOPS:
+			told = sandbox.control.create_shop({"id": shop, "dialect": "shopee", "stock": {"A": 1}})
+			store = site.add_store(
+				sandbox_account(sandbox.control, told), f"Shopee {shop}", COMPANY, ["Shop"], calls_per_second=50
+			)
+			refresh(site, store, full=True)
+			site.switch(store, on=True, by="test")
+		with Workers(site) as workers:
+			wait_for_acknowledged(workers, 1)
+			assert [sandbox.control.stock(shop) for shop in SHOPS] == [{"A": 7}] * 2
+			ledger.order([Line("A", 3, "Shop")])
+			wait_for_acknowledged(workers, 2)
+			assert [sandbox.control.stock(shop) for shop in SHOPS] == [{"A": 4}] * 2
+
+
+def test_a_worker_that_dies_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+	def die(*_args, **_kwargs) -> None:
+		raise ZeroDivisionError
+
+	monkeypatch.setattr(embedded_workers, "fold", die)
+	with pytest.raises(RuntimeError, match="worker died"), Workers(EmbeddedSite(tmp_path / "site.db")):
+		pass
