@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from marketplace_sync.connectors.base import Account
 from marketplace_sync.listings.catalogue import refresh
 from marketplace_sync.sandbox import SandboxProcess, start_process
 from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, Line
+from marketplace_sync.sites.embedded_workers import Workers
 from marketplace_sync.sites.port import Row
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.outbox import OutboxRow, record
@@ -62,8 +64,9 @@ class Stage:
 		db = self.site.db
 		db.lock()
 		items = items or self.items
-		names = [(f"{item}/{FRONT}",) for item in items]
-		db.update_many("Bin", ("name",), names, "actual_qty = t.actual_qty + 1")
+		now = self.site.stamp(self.site.now())
+		bins = [(f"{item}/{FRONT}", now) for item in items]
+		db.update_many("Bin", ("name", "modified"), bins, "actual_qty = t.actual_qty + 1, modified = v.modified")
 		for start in range(0, len(items), PIECE):
 			record(db, self.site.now(), [OutboxRow(item, cause="Benchmark") for item in items[start : start + PIECE]])
 		db.commit()
@@ -85,6 +88,25 @@ class Stage:
 				self.site.sleep(max(0.0, report.next_due - self.site.now()))
 			elif not report.more:
 				return total
+
+	def in_sync(self) -> bool:
+		"""Whether nothing is left to fold or to send, as the database has it."""
+		left = self.site.db.rows(
+			"SELECT EXISTS (SELECT 1 FROM `tabMarketplace Outbox`),"
+			" EXISTS (SELECT 1 FROM `tabMarketplace Listing` WHERE priority > 0)"
+		)[0]
+		self.site.db.commit()
+		return not any(left)
+
+	def wait_until_in_sync(self, workers: Workers, seconds: float = 600.0) -> None:
+		"""Wait for the workers. Raises RuntimeError when they do not get there."""
+		ends = time.monotonic() + seconds
+		with workers.drained:
+			while not self.in_sync():
+				workers.check()
+				if time.monotonic() > ends:
+					raise RuntimeError(f"not in sync after {seconds:g} s")
+				workers.drained.wait(0.5)
 
 	def calls(self) -> int:
 		"""HTTP calls that the sandbox has counted for the shop."""

@@ -245,7 +245,7 @@ class Trader:
 STOCK_CALLS = {"shopee": "update_stock", "tiktok": "inventory/update"}
 
 
-def trouble(sandbox: SandboxProcess) -> None:
+def trouble(sandbox: SandboxProcess, seconds: float) -> None:
 	"""What may go wrong on the way to a marketplace, on every store, with seeded dice."""
 	add = sandbox.control.add_fault
 	for seed, shop in enumerate(SHOPS):
@@ -257,7 +257,7 @@ def trouble(sandbox: SandboxProcess) -> None:
 		add("error_before", probability=0.02, status=503, **calls)
 		add("partial_failure", probability=0.5, skus=item_codes()[:30], **calls)
 		add("truncated_json", probability=0.01, **calls)
-		sandbox.control.lock(shop.id, item_codes()[3:13], seconds=TRADING_SECONDS / 2)
+		sandbox.control.lock(shop.id, item_codes()[3:13], seconds=seconds / 2)
 
 
 def trade(site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: Board, seconds: float) -> Trader:
@@ -484,7 +484,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 					first = wait_until_settled(workers, board, "first sync", CONVERGENCE_SECONDS)
 					board.clear()
 				with step(f"4. {given.seconds:g} seconds of trading; latency, throttling, lost answers, 5xx, partial failures, expired tokens"):
-					trouble(sandbox)
+					trouble(sandbox, given.seconds)
 					trader = trade(site, sandbox, workers, board, given.seconds)
 					board.clear()
 					print("  documents: " + ", ".join(f"{count} {what}" for what, count in trader.made.most_common()))

@@ -11,8 +11,10 @@ ROLES = ("Marketplace Manager", "Marketplace User")
 
 # Evaluated by Frappe wherever a Customer is read: the switch has one truth and no column here.
 _SWITCH = (
-	'frappe.db.get_value("Customer Marketplace Settings", {"customer": doc.name}, "%(field)s")'
-	' or frappe.db.get_value("Customer Marketplace Settings", {"tokopedia_customer": doc.name}, "%(field)s")'
+	'frappe.db.get_value("Customer Marketplace Settings",'
+	' frappe.db.get_value("Customer Marketplace Settings", {"customer": doc.name or "-"})'
+	' or frappe.db.get_value("Customer Marketplace Settings", {"tokopedia_customer": doc.name or "-"}) or "-",'
+	' "%(field)s")'
 )
 
 CUSTOM_FIELDS: dict[str, list[dict[str, object]]] = {

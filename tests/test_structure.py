@@ -123,8 +123,9 @@ def test_every_hook_leads_to_a_function():
 
 def test_every_script_named_by_a_hook_is_there():
 	for name in ("doctype_js", "doctype_list_js", "page_js"):
-		for path in dict(hooks().get(name) or {}).values():
-			assert (APP / path).exists(), f"hooks.py: {name}: {path}"
+		for value in dict(hooks().get(name) or {}).values():
+			for path in [value] if isinstance(value, str) else value:
+				assert (APP / path).exists(), f"hooks.py: {name}: {path}"
 
 
 def metas() -> list[tuple[Path, dict]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from marketplace_sync.connectors.base import (
 from marketplace_sync.connectors.http import Answer, Lost, NotSent, Unreadable
 from marketplace_sync.connectors.tiktok_shop import CODES, FIRST_MOMENT, TikTokShop, sign
 
-from .stubs import NOW, SECRETS, everything, query_of, tiktok, tokopedia
+from .stubs import NOW, SECRETS, account, everything, query_of, tiktok, tokopedia
 
 
 def line(sku_id: str = "S1", quantity: int = 5, **changes: Any) -> StockLine:
@@ -528,8 +529,6 @@ class BigShop:
 		self.moments, self.refuses, self.calls = moments, refuses, 0
 
 	def send(self, request: Any, timeout: float) -> Answer:
-		import json
-
 		self.calls += 1
 		window, query = json.loads(request.body), dict(request.query)
 		since = max(window["update_time_ge"], self.moments.start)
@@ -544,8 +543,6 @@ class BigShop:
 
 @pytest.mark.parametrize("refuses", [True, False])
 def test_slices_of_at_most_10_000(refuses: bool) -> None:
-	from .stubs import account
-
 	shop = BigShop(range(int(NOW) - 25_000, int(NOW)), refuses)
 	connector = TikTokShop(account("TikTok Shop"), http=shop, clock=lambda: NOW)  # type: ignore[arg-type]
 	rows = everything(connector)

@@ -52,5 +52,12 @@ def test_a_worker_that_dies_is_not_silent(tmp_path: Path, monkeypatch: pytest.Mo
 		raise ZeroDivisionError
 
 	monkeypatch.setattr(embedded_workers, "fold", die)
-	with pytest.raises(RuntimeError, match="worker died"), Workers(EmbeddedSite(tmp_path / "site.db")):
-		pass
+	with pytest.raises(RuntimeError, match="worker died"), Workers(EmbeddedSite(tmp_path / "site.db")) as workers:
+
+		def noticed() -> bool:
+			workers.check()
+			return False
+
+		with workers.drained:
+			workers.drained.wait_for(noticed, timeout=20)
+		pytest.fail("nobody said that the worker died")

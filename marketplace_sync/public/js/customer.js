@@ -23,7 +23,8 @@ frappe.ui.form.on("Customer", {
 			: "";
 		field.$wrapper.html(`<p>${esc(shown.marketplace)} · <a href="${route}">${__("Settings of this store")}</a></p>${by}`);
 		for (const name of ["marketplace_disable_stock_update", "marketplace_disabled_reason"]) {
-			frm.set_df_property(name, "read_only", shown.marketplace_may_write ? 0 : 1);
+			// Frappe shows a virtual field read-only; the server saves these two in the store's settings.
+			frm.set_df_property(name, "is_virtual", shown.marketplace_may_write ? 0 : 1);
 		}
 	},
 });

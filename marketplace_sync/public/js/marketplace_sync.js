@@ -25,6 +25,30 @@ frappe.provide("marketplace_sync");
 			marketplace_sync.states()[state] || esc(state)
 		}</span>`;
 
+	// What the engine's reason codes mean, in few words.
+	marketplace_sync.reason = (code) =>
+		({
+			mismatch: __("SKU does not match"),
+			unmapped: __("Not mapped yet"),
+			no_ledger: __("No stock transaction yet"),
+			no_item: __("Item does not exist"),
+			template: __("Item is a template"),
+			not_stock_item: __("Item keeps no stock"),
+			no_uom: __("Unit without conversion factor"),
+			locations: __("Locations do not fit"),
+			banned: __("Banned"),
+			inactive: __("Inactive"),
+			deleted: __("Deleted"),
+			fulfilled_by_marketplace: __("Fulfilled by the Marketplace"),
+			promotion: __("Locked by a campaign"),
+			clamped: __("Bounded by the marketplace"),
+			rejected: __("Rejected"),
+			throttled: __("Throttled"),
+			unreachable: __("No answer"),
+			quarantine: __("Waiting for a lost answer"),
+			disabled_item_switch: __("Disabled"),
+		}[code] || frappe.utils.escape_html(__(code)));
+
 	// The same words as the engine's; here for lists, which have only the columns.
 	marketplace_sync.listing_state = (doc) => {
 		if (!doc.item) return "unmapped";

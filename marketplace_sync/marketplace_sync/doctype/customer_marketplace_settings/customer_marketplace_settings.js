@@ -70,7 +70,7 @@ function show_state(frm) {
 			[__("Synced"), one.synced, null],
 			[__("Pending"), one.pending, null],
 			[__("Disabled"), one.disabled_items, { hold: "Disabled" }],
-			...Object.entries(one.held).map(([code, count]) => [esc(__(code)), count, { reason_code: code }]),
+			...Object.entries(one.held).map(([code, count]) => [marketplace_sync.reason(code), count, { reason_code: code }]),
 		];
 		const cards = counts
 			.map(

@@ -201,7 +201,7 @@ def _store_cells(site: FrappeSite, number: int, shown: _Shown) -> dict[str, Any]
 
 def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 	columns = [
-		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 160},
+		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 200},
 		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 160},
 		{
 			"fieldname": "warehouse",
@@ -221,18 +221,21 @@ def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 		),
 	]
 	for number, store in enumerate(stores):
-		columns += [
-			{"fieldname": f"sellable_{number}", "label": f"{store.title}: {_('Sellable')}", "fieldtype": "Int"},
-			{
-				"fieldname": f"acknowledged_{number}",
-				"label": f"{store.title}: {_('Acknowledged')}",
-				"fieldtype": "Int",
-			},
-			{"fieldname": f"when_{number}", "label": f"{store.title}: {_('When')}", "fieldtype": "Datetime"},
-			{"fieldname": f"state_{number}", "label": f"{store.title}: {_('State')}", "fieldtype": "Data"},
-		]
-		for column in columns[-4:]:
-			column["width"] = 150
+		for name, label, fieldtype in (
+			("sellable", _("Sellable"), "Int"),
+			("acknowledged", _("Acknowledged"), "Int"),
+			("when", _("When"), "Datetime"),
+			("state", _("State"), "Data"),
+		):
+			title = f"{store.title}: {label}"
+			columns.append(
+				{
+					"fieldname": f"{name}_{number}",
+					"label": title,
+					"fieldtype": fieldtype,
+					"width": max(120, 8 * len(title)),
+				}
+			)
 	return columns
 
 
