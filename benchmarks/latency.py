@@ -41,6 +41,7 @@ def run(sizes: Sizes) -> None:
 	_figures("idle", idle, 0.5, 2.0)
 	busy: list[list[float]] = []
 	with stage(sizes.resync) as on:
+		on.drain()
 		on.site.bulk_read = False
 		on.delay(DELAY)
 		on.limit(CALLS_PER_SECOND)
@@ -86,6 +87,7 @@ def _during_resync(on: Stage, workers: Workers) -> list[float]:
 	since = _last_write(on)
 	resync(on.site, store=on.store)
 	while not _resync_left(on):  # its one outbox row is being folded
+		workers.check()
 		time.sleep(0.005)
 	sold: list[tuple[str, int, float]] = []
 	moment = time.monotonic()

@@ -160,7 +160,7 @@ class HttpClient:
 			response = self._adapter.send(
 				prepared,
 				stream=True,
-				timeout=Timeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+				timeout=Timeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout), read=timeout),  # type: ignore[arg-type]
 				verify=_ca_bundle(),
 				proxies=_proxies(urlsplit(request.url).scheme, urlsplit(request.url).hostname or ""),
 			)
@@ -190,13 +190,10 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	status = response.status_code
 	now = time.time()
 	served_at = _http_date(response.headers.get("Date"))
-	about = {
-		"status": status,
-		"retry_after": _retry_after(response.headers.get("Retry-After"), served_at or now),
-	}
+	retry_after = _retry_after(response.headers.get("Retry-After"), served_at or now)
 
 	def unreadable(what: str) -> Unreadable:
-		return Unreadable(f"{request}: HTTP {status} with {what}", **about)
+		return Unreadable(f"{request}: HTTP {status} with {what}", status=status, retry_after=retry_after)
 
 	if 300 <= status < 400:
 		return unreadable("a redirect, which is not followed")
@@ -211,7 +208,9 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	except Exception as error:
 		if _caused_by(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):
 			return unreadable("a body that breaks off")
-		return Lost(_lost(request, error, timeout), **about)
+		return Lost(_lost(request, error, timeout), status=status, retry_after=retry_after)
+	if response.raw.length_remaining:  # urllib3 1.26 leaves this check to us
+		return unreadable("a body that breaks off")
 	if not body.strip():
 		return unreadable("an empty body")
 	try:
@@ -223,7 +222,7 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	if not isinstance(value, dict):
 		return unreadable("JSON that isn't an object")
 	skew = None if served_at is None else now - served_at
-	return Answer(status, value, retry_after=about["retry_after"], clock_skew=skew)
+	return Answer(status, value, retry_after=retry_after, clock_skew=skew)
 
 
 def _broken(request: Request, error: Exception, timeout: float) -> HttpError:
@@ -327,7 +326,7 @@ class _UntilDeadline(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
 	def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
 		file = io.BufferedReader(_UntilDeadline(sock))
-		super().__init__(SimpleNamespace(makefile=lambda _mode: file), *args, **kwargs)
+		super().__init__(SimpleNamespace(makefile=lambda _mode: file), *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _HTTPConnection(connection.HTTPConnection):

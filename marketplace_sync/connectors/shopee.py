@@ -269,9 +269,8 @@ class Shopee(Connector):
 	) -> Request:
 		account = self.account
 		timestamp = int(self._clock())
-		signed = [account.app_id, path, timestamp] + (
-			[] if public else [account.access_token, account.shop_id]
-		)
+		signed = [account.app_id, path, str(timestamp)]
+		signed += [] if public else [account.access_token, account.shop_id]
 		common = [("partner_id", account.app_id), ("timestamp", str(timestamp))]
 		common += [] if public else [("access_token", account.access_token), ("shop_id", account.shop_id)]
 		return Request(

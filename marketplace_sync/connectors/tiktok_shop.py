@@ -354,7 +354,7 @@ class TikTokShop(Connector):
 			}
 			if others or any(line.quantity > 0 for line in lines):
 				return {line.key: _left_at_one(line) for line in zeros}
-			on_sale = [front for front, status in _fronts(product).items() if status not in OFF_SALE]
+			on_sale = [front for front, status in self._states(product).items() if status not in OFF_SALE]
 			if on_sale:
 				self._switch(DEACTIVATE, product_id, product, on_sale, deadline)
 		except Refusal as refusal:
@@ -383,7 +383,9 @@ class TikTokShop(Connector):
 		"""
 		try:
 			product = self._product(product_id, deadline)
-			off_sale = [front for front, status in _fronts(product).items() if status == "SELLER_DEACTIVATED"]
+			off_sale = [
+				front for front, status in self._states(product).items() if status == "SELLER_DEACTIVATED"
+			]
 			if off_sale and any(stock != 0 for sku, stock in _shown(product).items() if sku not in stored):
 				# Variations that are at 0 with us still show their last number, because a 0 was refused.
 				cure = (
@@ -411,6 +413,13 @@ class TikTokShop(Connector):
 		if not isinstance(product.get("skus"), list):
 			raise Refusal(Verdict(Outcome.REFUSED), "TikTok Shop's answer has no SKUs.", code="unclear")
 		return product
+
+	@staticmethod
+	def _states(product: dict[str, Any]) -> dict[str, str]:
+		fronts = _fronts(product)
+		if not fronts:
+			raise Refusal(Verdict(Outcome.REFUSED), "TikTok Shop's answer has no status.", code="unclear")
+		return fronts
 
 	def _switch(
 		self, path: str, product_id: str, product: dict[str, Any], fronts: list[str], deadline: Deadline
@@ -781,7 +790,7 @@ def _shown(product: dict[str, Any]) -> dict[str, int]:
 	shown = {}
 	for sku in records(product.get("skus")):
 		stocks = [whole(row.get("quantity")) for row in records(sku.get("inventory"))]
-		shown[text(sku.get("id"))] = sum(1 if stock is None else stock for stock in stocks)
+		shown[text(sku.get("id"))] = sum(1 if stock is None else stock for stock in stocks or [None])
 	return shown
 
 

@@ -72,7 +72,7 @@ class Drain:
 				lease.release(self.site, self.store, turn.token)
 			# Look once more after the release: whoever was turned away by our lease left its work to us.
 			self.site.checkpoint("drain: released")
-			fold(self.site)
+			self.site.wake(fold(self.site) - {self.store})
 			due = self._next_due()
 			if due is None:
 				self.report.next_due = None
@@ -146,7 +146,7 @@ class Drain:
 		pending: deque[Call] = deque()
 		air: dict[int, Call] = {}
 		done: list[Done] = []
-		done_since = look_at = 0.0
+		done_since = look_at = last_start = 0.0
 		started = 0
 		try:
 			while True:
@@ -166,14 +166,15 @@ class Drain:
 					else:
 						return
 				now = site.now()
-				while pending and len(air) < limit and pending[0].not_before <= now:
+				while pending and len(air) < limit and _may_start_at(pending[0], last_start) <= now:
 					started += 1
+					last_start = now
 					air[started] = pending.popleft()
 					transport.start(started, self._attempt(turn, air[started]))
 				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
 				if not leaving:
 					moments += [look_at] if len(pending) < limit else []
-					moments += [pending[0].not_before] if pending and len(air) < limit else []
+					moments += [_may_start_at(pending[0], last_start)] if pending and len(air) < limit else []
 				for call_id, answer in transport.finished(self._pause(now, moments)):
 					done_since = done_since if done else site.now()
 					done.append((air.pop(call_id), answer))
@@ -223,3 +224,7 @@ class Drain:
 		)
 		self.site.db.commit()
 		return min((row[0] for row in found if row[0] is not None), default=None)
+
+
+def _may_start_at(call: Call, last_start: float) -> float:
+	return max(call.not_before, last_start + call.spacing)

@@ -34,7 +34,7 @@ class Planner:
 
 		Raises LeaseLost.
 		"""
-		fold(self.site)
+		self.site.wake(fold(self.site) - {self.turn.name})  # what concerns other stores is theirs to send
 		self.site.db.commit()
 		self.wait_until = 0.0
 		room = self._room()
@@ -174,6 +174,7 @@ class Planner:
 			slots = rate.reserve(self.site, turn.name, turn.normal_rate, len(calls))
 			for number, call in enumerate(calls):
 				call.not_before = slots.first + number * slots.step
+				call.spacing = slots.step
 				call.send_before = until - turn.connector.capabilities.call_timeout
 			self._mark([plan for call in calls if not call.reads for plan in call.planned], until, now)
 		self._write_quiet(quiet, now)

@@ -50,6 +50,8 @@ class Call:
 	reads: bool
 	lines: list[StockLine] = field(default_factory=list)
 	not_before: float = 0.0
+	spacing: float = 0.0
+	"""Seconds from the call before it: a coordinator that was held up does not make up for it with a burst."""
 	send_before: float = 0.0
 
 

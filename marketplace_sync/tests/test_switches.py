@@ -76,7 +76,7 @@ class TestSwitches(utils.StoreTestCase):
 	def test_what_the_system_keeps_is_not_taken_from_a_form(self) -> None:
 		item = frappe.get_doc("Item", self.code)
 		item.marketplace_details[0].update(
-			{"seller_sku": "forged", "disabled_by": "forged", "decided_sku": "forged", "store": "STORE-FORGED"}
+			{"seller_sku": "forged", "disabled_by": "forged", "disabled_at": "2000-01-01", "decided_sku": "forged"}
 		)
 		item.save()
 		row = self.row()

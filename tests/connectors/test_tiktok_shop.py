@@ -319,10 +319,10 @@ def test_a_sibling_on_sale_forbids_it() -> None:
 	connector, _http = tiktok(ok(ZERO_INSIDE), product(S1=4, S2=3))
 	rows = connector.write([line("S1", 0), line("S2", 3)]).rows
 	assert [row.outcome for row in rows] == [Outcome.CLAMP, Outcome.ACKNOWLEDGED]
-	connector, _http = tiktok(ok(ZERO_INSIDE), ok(skus=[{"id": "S2", "inventory": [{"quantity": "?"}]}]))
-	assert connector.write([line(quantity=0)]).rows[0].outcome is Outcome.CLAMP, (
-		"a number that can't be read is stock"
-	)
+	for unreadable in ([{"quantity": "?"}], [], None, "?", ["?"]):
+		connector, _http = tiktok(ok(ZERO_INSIDE), ok(skus=[{"id": "S2", "inventory": unreadable}]))
+		row = connector.write([line(quantity=0)]).rows[0]
+		assert row.outcome is Outcome.CLAMP, "a number that can't be read is stock"
 
 
 def test_several_lines_refused_for_an_unnamed_zero() -> None:
@@ -357,6 +357,7 @@ def test_off_sale_already() -> None:
 		([refused(105002)], Outcome.UNAUTHORISED, None),
 		([refused(36009002, status=429)], Outcome.THROTTLED, None),
 		([ok(skus="?")], Outcome.REFUSED, None),
+		([ok(skus=[{"id": "S1"}])], Outcome.REFUSED, None),  # without a status
 		([product(S1=4), NotSent("x")], Outcome.REFUSED, None),
 		([product(S1=4), Lost("x")], Outcome.AMBIGUOUS, True),  # maybe off sale: then it must come back
 		([product(S1=4), ok(sku_error("", 12052901))], Outcome.PARKED, None),

@@ -30,8 +30,8 @@ class CustomerMarketplaceSettings(Document):
 		# First contact: whoever creates a store, by form or API, changes nothing on the marketplace.
 		self.disable_stock_update = 1
 		self._stamp(_("New store: look at a dry run first, then untick."))
-		if self.disable_on_mismatch is None:
-			self.disable_on_mismatch = int(self.marketplace == "Tokopedia")
+		if self.marketplace == "Tokopedia":
+			self.disable_on_mismatch = 1
 
 	def validate(self) -> None:
 		problems = [
@@ -127,12 +127,7 @@ class CustomerMarketplaceSettings(Document):
 				"Warehouse", row.warehouse, ["name", "company", "disabled", "is_group", "lft", "rgt"], as_dict=True
 			)
 			if not warehouse:
-				problems.append(
-					_("Warehouses, row {0}: {1} does not exist. Choose a warehouse of {2}.").format(
-						row.idx, frappe.bold(row.warehouse or _("(empty)")), self.company
-					)
-				)
-				continue
+				continue  # Frappe's own check of links names the row
 			if warehouse.company != self.company:
 				problems.append(
 					_("Warehouses, row {0}: {1} belongs to {2}. Choose a warehouse of {3}.").format(

@@ -1,0 +1,1 @@
+"""The rows that need an ERPNext site: MariaDB, Redis and a real worker."""
