@@ -146,17 +146,17 @@ def after_uninstall() -> None:
 		if not elsewhere and frappe.db.exists("Role", role):
 			frappe.db.delete("Has Role", {"role": role})
 			frappe.delete_doc("Role", role, force=True, ignore_permissions=True)
-	_forget("tabDeleted Document", "deleted_doctype", ["Role"], " AND deleted_name IN %(roles)s", roles=ROLES)
+	# What was deleted is not to be found, and restored, in Frappe's list of deleted documents.
+	_forget("tabDeleted Document", "deleted_name", [MODULE, *ROLES])
+	frappe.db.delete("Deleted Document", {"data": ("like", f'%"module": "{MODULE}"%')})
 	frappe.db.commit()
 	frappe.clear_cache()
 
 
-def _forget(table: str, column: str, values: list[str], where: str = "", **params: object) -> None:
+def _forget(table: str, column: str, values: list[str]) -> None:
 	"""Delete rows of a table that may not exist in every version of Frappe."""
 	if values and frappe.db.sql("SHOW TABLES LIKE %s", (table,)):
-		frappe.db.sql(
-			f"DELETE FROM `{table}` WHERE `{column}` IN %(values)s{where}", {"values": tuple(values), **params}
-		)
+		frappe.db.sql(f"DELETE FROM `{table}` WHERE `{column}` IN %s", (tuple(values),))
 
 
 def _apply() -> None:

@@ -252,8 +252,8 @@ class Pace(Protocol):
 	def before_call(self) -> None:
 		"""Wait for the call's turn."""
 
-	def throttled(self, retry_after: float | None) -> None:
-		"""The service said slow down; the next `before_call` waits accordingly."""
+	def failed(self, error: ServiceError, attempt: int) -> None:
+		"""The call failed for a passing reason for the `attempt`-th time: wait, and slow down if it was throttled."""
 
 
 T = TypeVar("T")
@@ -265,14 +265,14 @@ def patiently(pace: Pace, call: Callable[[], T], attempts: int = 6) -> T:
 	Raises the last ServiceError, or at once one that repeating can't cure.
 	"""
 	passing = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
-	for left in range(attempts - 1, -1, -1):
+	for attempt in range(1, attempts + 1):
 		pace.before_call()
 		try:
 			return call()
 		except ServiceError as error:
-			if error.outcome not in passing or error.retry_at is not None or not left:
+			if error.outcome not in passing or error.retry_at is not None or attempt == attempts:
 				raise
-			pace.throttled(error.retry_after)
+			pace.failed(error, attempt)
 	raise AssertionError("attempts must be at least 1")
 
 

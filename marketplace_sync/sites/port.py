@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from marketplace_sync.connectors.base import CallResult, Capabilities, Connector, ReadResult
+from marketplace_sync.connectors.base import Capabilities, Connector
 
 Row = tuple[Any, ...]
 
@@ -105,10 +105,10 @@ class Store:
 class Transport(Protocol):
 	"""Runs calls beside the engine. The calls never touch the database."""
 
-	def start(self, call_id: int, work: Callable[[], CallResult | ReadResult]) -> None: ...
+	def start(self, call_id: int, work: Callable[[], Any]) -> None: ...
 
-	def finished(self, timeout: float) -> list[tuple[int, CallResult | ReadResult | BaseException]]:
-		"""What has finished; waits at most `timeout` seconds for the first."""
+	def finished(self, timeout: float) -> list[tuple[int, Any]]:
+		"""The returned value, or the exception, of each call that has finished; waits at most `timeout` seconds for the first."""
 		...
 
 	def close(self) -> None:

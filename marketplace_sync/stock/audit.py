@@ -107,6 +107,7 @@ def _read(answer: ReadResult) -> ReadResult:
 		failure.message or failure.code,
 		code=failure.code,
 		retry_after=failure.retry_after,
+		retry_at=failure.retry_at,
 	)
 
 

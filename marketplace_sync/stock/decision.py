@@ -87,7 +87,10 @@ def decide(
 
 	quantity = min(quantity, capabilities.highest)
 	wanted = quantity
-	bounded = listing.bounds_until > now
+	# A lock's bounds are what was believed to be shown when it was met; a bound that the marketplace told holds anyway.
+	bounded = listing.bounds_until > now and (
+		listing.verify == rows.BELIEVE or listing.reason_code == "clamped"
+	)
 	if bounded and listing.floor_qty > quantity:
 		quantity = listing.floor_qty
 	if bounded and rows.UNKNOWN < listing.ceiling_qty < quantity:
@@ -96,7 +99,7 @@ def decide(
 	if by_location and quantity != sum(count for _place, count in by_location):
 		by_location = _resized(by_location, quantity)
 
-	if listing.verify == rows.READ_BACK and capabilities.listings_per_read > 1:
+	if listing.verify in rows.TO_READ and capabilities.listings_per_read > 1:
 		return Decision(READ_IT, quantity, by_location, clamped, wanted)
 	same = (
 		listing.verify == rows.BELIEVE

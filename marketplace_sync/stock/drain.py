@@ -16,14 +16,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 
-from marketplace_sync.connectors.base import CallResult, ReadResult
-from marketplace_sync.sites.port import Site, Transport
+from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.plan import Planner, reference
-from marketplace_sync.stock.settle import Done, Settler, throttled_until
+from marketplace_sync.stock.settle import NOT_STARTED, Answer, Done, Settler, throttled_until
 from marketplace_sync.stock.turn import STATE, Call, DrainReport, Turn
 
 SETTLE_LISTINGS = 500
@@ -72,7 +71,7 @@ class Drain:
 				lease.release(self.site, self.store, turn.token)
 			# Look once more after the release: whoever was turned away by our lease left its work to us.
 			self.site.checkpoint("drain: released")
-			self.site.wake(fold(self.site) - {self.store})
+			self.site.wake(fold(self.site, whole_stores=False) - {self.store})
 			due = self._next_due()
 			if due is None:
 				self.report.next_due = None
@@ -147,16 +146,19 @@ class Drain:
 		air: dict[int, Call] = {}
 		done: list[Done] = []
 		done_since = look_at = last_start = 0.0
+		checked_at = site.now()
 		started = 0
 		try:
 			while True:
 				now = site.now()
 				leaving = now >= ends or turn.stopped or turn.blocked_until > now
+				# One call at a time while the marketplace does not answer.
+				may_plan = len(pending) < limit and not (turn.failures and (pending or air))
 				if leaving:
 					# What has not started is not started any more; what is in the air is waited for.
-					done += [(call, None) for call in pending]
+					done += [(call, NOT_STARTED) for call in pending]
 					pending.clear()
-				elif len(pending) < limit and now >= look_at:
+				elif may_plan and now >= look_at:
 					calls, without_call = planner.plan()
 					pending.extend(calls)
 					if calls or without_call:
@@ -166,14 +168,23 @@ class Drain:
 					else:
 						return
 				now = site.now()
+				if pending and now >= checked_at + LOOK_SECONDS:
+					checked_at = now
+					if not planner.may_go_on():
+						continue
+					# Calls that had to wait for others carry old numbers by now: they are planned afresh.
+					old = [call for call in pending if call.not_before + turn.timing.horizon < now]
+					done += [(call, NOT_STARTED) for call in old]
+					pending = deque(call for call in pending if call.not_before + turn.timing.horizon >= now)
 				while pending and len(air) < limit and _may_start_at(pending[0], last_start) <= now:
 					started += 1
 					last_start = now
 					air[started] = pending.popleft()
+					air[started].token = turn.connector.account.access_token
 					transport.start(started, self._attempt(turn, air[started]))
 				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
 				if not leaving:
-					moments += [look_at] if len(pending) < limit else []
+					moments += [look_at] if may_plan else []
 					moments += [_may_start_at(pending[0], last_start)] if pending and len(air) < limit else []
 				for call_id, answer in transport.finished(self._pause(now, moments)):
 					done_since = done_since if done else site.now()
@@ -197,14 +208,14 @@ class Drain:
 		"""Seconds to wait for an answer, until the first of the moments at which there is something else to do."""
 		return min(LOOK_SECONDS, max(0.0, min(moments, default=now + LOOK_SECONDS) - now))
 
-	def _attempt(self, turn: Turn, call: Call) -> Callable[[], CallResult | ReadResult | None]:
-		"""What a thread does for one call. None = not sent."""
+	def _attempt(self, turn: Turn, call: Call) -> Callable[[], Answer]:
+		"""What a thread does for one call."""
 		connector = turn.connector
 
-		def attempt() -> CallResult | ReadResult | None:
+		def attempt() -> Answer:
 			self.site.checkpoint("call: about to start")
 			if not self.may_send(call) or turn.blocked_until > self.site.now():
-				return None  # too late, or the marketplace has asked for silence meanwhile
+				return NOT_STARTED  # too late, or the marketplace has asked for silence meanwhile
 			if call.reads:
 				return connector.read([reference(plan) for plan in call.planned])
 			return connector.write(call.lines)

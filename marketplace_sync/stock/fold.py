@@ -7,10 +7,13 @@ longer than the listings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import partial
 
+from marketplace_sync.listings.matching import match_items
 from marketplace_sync.sites.port import Database, Site
-from marketplace_sync.stock import outbox
+from marketplace_sync.stock import listing, outbox
 
 EVENT, RESYNC = 1, 2
 """Priorities: 0 is nothing to send; an event goes before a resync."""
@@ -19,11 +22,13 @@ LISTINGS_PER_UPDATE = 2_000
 
 _OUTBOX = "Marketplace Outbox"
 _LISTING = "Marketplace Listing"
+CLAIM_SECONDS = 60.0
+"""Rows for whole stores are claimed by the fold that works on them; a dead one's claim runs out."""
 
-# What an update of one listing may change, and nothing else. Assignments that read `priority` stand before it.
+# What a fold may change of a listing, and nothing else. Assignments stand before those that change what they read.
 # An ordinary movement makes due what nobody holds, what is held only by a lock or bound (a raise may be allowed), and
 # what waited for its first stock; a freeing kind makes due everything but a call that is or may be in the air.
-_SET = """
+_SET = f"""
 	dirty_at = CASE WHEN t.priority = 0 THEN v.at ELSE t.dirty_at END,
 	due_at = CASE
 		WHEN t.hold IN ('In Flight', 'Quarantine') THEN t.due_at
@@ -31,42 +36,82 @@ _SET = """
 		WHEN t.hold IN ('Locked', 'Clamped') OR t.hold = 'Parked' AND t.reason_code = 'no_ledger' THEN v.at
 		WHEN COALESCE(t.hold, '') = '' AND t.priority = 0 THEN v.at
 		ELSE t.due_at END,
-	attempts = CASE WHEN v.frees = 1 AND t.hold NOT IN ('In Flight', 'Quarantine') THEN 0 ELSE t.attempts END,
-	cause = v.cause,
+	attempts = CASE WHEN v.frees = 1 AND COALESCE(t.hold, '') NOT IN ('In Flight', 'Quarantine') THEN 0 ELSE t.attempts END,
+	cause = CASE WHEN v.is_net = 1 AND t.priority > 0 THEN t.cause ELSE v.cause END,
 	stocked = CASE WHEN v.frees = 1 THEN 0 ELSE t.stocked END,
 	bounds_until = CASE WHEN v.frees = 1 THEN 0 ELSE t.bounds_until END,
 	verify = CASE
-		WHEN v.doubts = 1 AND t.hold = 'In Flight' THEN 3
-		WHEN v.doubts = 1 AND t.verify = 0 THEN 1
+		WHEN v.doubts > 0 AND t.hold = 'In Flight' THEN {listing.DOUBTED}
+		WHEN v.doubts > 0 AND t.verify IN ({listing.BELIEVE}, {listing.READING}, {listing.CHECK}) THEN v.doubts
 		ELSE t.verify END,
 	priority = CASE WHEN t.priority = 0 OR v.priority < t.priority THEN v.priority ELSE t.priority END,
 	desired_ver = t.desired_ver + 1
 """
-_VALUES = ("name", "at", "frees", "doubts", "cause", "priority")
+_VALUES = ("name", "at", "frees", "doubts", "is_net", "cause", "priority")
 
 
-def fold(site: Site) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class _Effect:
+	"""What outbox rows do to a listing."""
+
+	frees: int
+	doubts: int
+	"""0, or the `verify` that follows."""
+	is_net: int
+	"""Only a net looks: the cause that the listing is waiting with is the better one."""
+	cause: str
+	priority: int
+
+	@classmethod
+	def of(cls, kind: str, cause: str, priority: int) -> _Effect:
+		doubts = (listing.CHECK if kind == outbox.MIDNIGHT else listing.READ_BACK) if kind in outbox.DOUBTING else 0
+		return cls(
+			int(kind in outbox.FREEING),
+			doubts,
+			int(cause == outbox.SWEEP),
+			cause or kind,
+			RESYNC if kind in outbox.BEHIND_EVENTS else priority,
+		)
+
+	def joined(self, other: _Effect) -> _Effect:
+		"""The widest of both, with the later cause."""
+		doubts = {self.doubts, other.doubts} - {0}
+		return _Effect(
+			max(self.frees, other.frees),
+			min(doubts, default=0),  # READ_BACK before CHECK
+			min(self.is_net, other.is_net),
+			self.cause if other.is_net else other.cause,
+			min(self.priority, other.priority),
+		)
+
+
+def fold(site: Site, *, whole_stores: bool = True) -> set[str]:
 	"""Fold all outbox rows that are visible now. Returns the stores that have something new to send.
 
-	Safe at any time and from several workers at once; a crash leaves the rows to be folded again.
+	A coordinator leaves rows for whole stores, which take long, to others (`whole_stores=False`). Safe at any time and
+	from several workers at once; a crash leaves the rows to be folded again.
 	"""
 	stores: set[str] = set()
 	while True:
 		site.db.commit()  # a fresh snapshot: rows that were committed since the caller's last read
 		rows = site.db.rows(
-			f"SELECT name, item_code, store, kind, cause, at FROM `tab{_OUTBOX}` LIMIT {ROWS_PER_FOLD}"
+			"SELECT name, item_code, store, kind, cause FROM"
+			f" `tab{_OUTBOX}` WHERE item_code <> '' LIMIT {ROWS_PER_FOLD}"
 		)
-		if not rows:
-			return stores
-		stores |= _retrying(site, rows)
+		site.db.commit()
+		if rows:
+			appeared = [row[1] for row in rows if row[3] == outbox.MAPPING and not row[2]]
+			if appeared:
+				match_items(site, appeared)  # before the rows that tell of these items are gone
+			stores |= _retrying(site, partial(_fold_items, site, rows))
 		if len(rows) < ROWS_PER_FOLD:
-			return stores
+			return stores | (_fold_stores(site) if whole_stores else set())
 
 
-def _retrying(site: Site, rows: Sequence[tuple], attempts: int = 5) -> set[str]:
+def _retrying(site: Site, work: Callable[[], set[str]], attempts: int = 5) -> set[str]:
 	for left in range(attempts - 1, -1, -1):
 		try:
-			return _fold_rows(site, rows)
+			return work()
 		except Exception as error:
 			site.db.rollback()
 			if not left or not site.db.is_retriable(error):
@@ -74,48 +119,103 @@ def _retrying(site: Site, rows: Sequence[tuple], attempts: int = 5) -> set[str]:
 	raise AssertionError("attempts must be at least 1")
 
 
-def _fold_rows(site: Site, rows: Sequence[tuple]) -> set[str]:
+def _fold_items(site: Site, rows: Sequence[tuple]) -> set[str]:
 	db = site.db
-	now = site.now()
-	wide = [row for row in rows if not row[1]]
-	targets: dict[str, tuple] = {}
-	stores: set[str] = set()
-
 	by_item: dict[str, list[tuple]] = {}
 	for row in rows:
-		if row[1]:
-			by_item.setdefault(row[1], []).append(row)
-	if by_item:
-		for listing, store, item in _listings_of(db, by_item):
-			for row in by_item[item]:
-				if not row[2] or row[2] == store:
-					stores.add(store)
-					targets[listing] = _merged(targets.get(listing), listing, now, row, EVENT)
-	_touch(db, targets)
+		by_item.setdefault(row[1], []).append(row)
+	effects: dict[str, _Effect] = {}
+	stores: set[str] = set()
+	for name, store, item in _listings_of(db, by_item):
+		for _name, _item, for_store, kind, cause in by_item[item]:
+			if not for_store or for_store == store:
+				stores.add(store)
+				effect = _Effect.of(kind, cause, EVENT)
+				effects[name] = effects[name].joined(effect) if name in effects else effect
+	db.commit()  # the changes meet the present, not the snapshot of the reads
+	now = site.now()
+	names = sorted(effects)
+	for start in range(0, len(names), LISTINGS_PER_UPDATE):
+		db.update_many(
+			_LISTING,
+			_VALUES,
+			[(name, now, *astuple(effects[name])) for name in names[start : start + LISTINGS_PER_UPDATE]],
+			_SET,
+		)
 	site.checkpoint("fold: listings touched")
-
-	for row in wide:
-		# A whole store (or all): in pieces with a commit after each, so that no lock is held for long. The outbox
-		# row goes last: after a crash it is folded again, which only makes the listings dirty once more.
-		after = ""
-		while True:
-			where, params = ("store = %s AND ", [row[2]]) if row[2] else ("", [])
-			piece = db.rows(
-				f"SELECT name, store FROM `tab{_LISTING}` WHERE {where}name > %s ORDER BY name"
-				f" LIMIT {LISTINGS_PER_UPDATE}",
-				[*params, after],
-			)
-			if not piece:
-				break
-			_touch(db, {name: _merged(None, name, now, row, RESYNC) for name, _store in piece})
-			stores.update(store for _name, store in piece)
-			after = piece[-1][0]
-			db.commit()
-
 	db.delete_many(_OUTBOX, sorted(row[0] for row in rows))
 	db.commit()
 	site.checkpoint("fold: done")
 	return stores
+
+
+def _fold_stores(site: Site) -> set[str]:
+	"""Rows for a whole store, or for all: each store once, in pieces with a commit after each.
+
+	The outbox rows go last: after a crash they are folded again, which only makes the listings dirty once more.
+	"""
+	db = site.db
+	touched: set[str] = set()
+	while True:
+		db.commit()
+		now = site.now()
+		rows = db.rows(
+			f"SELECT name, store, kind, cause FROM `tab{_OUTBOX}` WHERE item_code = '' AND claimed_until <= %s"
+			f" ORDER BY name LIMIT {ROWS_PER_FOLD}",
+			(now,),
+		)
+		db.commit()
+		ours = []
+		for row in rows:
+			ours += [row] * db.execute(
+				f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name = %s AND claimed_until <= %s",
+				(now + CLAIM_SECONDS, row[0], now),
+			)
+		db.commit()
+		if not ours:
+			return touched
+		everyone = [row[0] for row in db.rows(f"SELECT DISTINCT store FROM `tab{_LISTING}`")]
+		effects: dict[str, _Effect] = {}
+		for _name, for_store, kind, cause in ours:
+			for store in [for_store] if for_store else everyone:
+				effect = _Effect.of(kind, cause, RESYNC)
+				effects[store] = effects[store].joined(effect) if store in effects else effect
+		names = [row[0] for row in ours]
+		for store, effect in sorted(effects.items()):
+			touched |= _retrying(site, partial(_touch_store, site, store, effect, names))
+		db.delete_many(_OUTBOX, sorted(names))
+		db.commit()
+		site.checkpoint("fold: done")
+
+
+def _touch_store(site: Site, store: str, effect: _Effect, claimed: Sequence[str]) -> set[str]:
+	db = site.db
+	changes = _SET
+	for field in fields(effect):
+		changes = changes.replace(f"v.{field.name}", "%s" if field.name == "cause" else str(getattr(effect, field.name)))
+	after = ""
+	while True:
+		db.commit()
+		piece = db.rows(
+			f"SELECT name FROM `tab{_LISTING}` WHERE store = %s AND name > %s ORDER BY name LIMIT {LISTINGS_PER_UPDATE}",
+			(store, after),
+		)
+		if not piece:
+			return {store} if after else set()
+		db.commit()
+		now = site.now()
+		first, after = piece[0][0], piece[-1][0]
+		db.execute(
+			f"UPDATE `tab{_LISTING}` AS t SET {changes.replace('v.at', repr(now))}"
+			" WHERE t.store = %s AND t.name >= %s AND t.name <= %s",
+			(effect.cause, store, first, after),
+		)
+		marks = ", ".join(["%s"] * len(claimed))
+		db.execute(
+			f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name IN ({marks})", (now + CLAIM_SECONDS, *claimed)
+		)
+		db.commit()
+		site.checkpoint("fold: piece done")
 
 
 def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -145,21 +245,3 @@ def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str
 		)
 		found += [(name, store, component) for name, store, bundle in rows for component in parts.get(bundle, ())]
 	return found
-
-
-def _merged(known: tuple | None, listing: str, now: float, row: tuple, priority: int) -> tuple:
-	"""One row of `_VALUES` out of all that concerns the listing: the widest effect, the last cause."""
-	_name, _item, _store, kind, cause, _at = row
-	frees, doubts = int(kind in outbox.FREEING), int(kind in outbox.DOUBTING)
-	if kind == outbox.MIDNIGHT:
-		priority = RESYNC
-	if known:
-		frees, doubts, priority = max(frees, known[2]), max(doubts, known[3]), min(priority, known[5])
-	return (listing, now, frees, doubts, cause or kind, priority)
-
-
-def _touch(db: Database, targets: dict[str, tuple]) -> None:
-	names = sorted(targets)
-	for start in range(0, len(names), LISTINGS_PER_UPDATE):
-		piece = [targets[name] for name in names[start : start + LISTINGS_PER_UPDATE]]
-		db.update_many(_LISTING, _VALUES, piece, _SET)

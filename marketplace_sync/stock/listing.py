@@ -22,10 +22,13 @@ PARKED = "Parked"
 REJECTED = "Rejected"
 DISABLED = "Disabled"
 
-BELIEVE, READ_BACK, SEND, DOUBTED = 0, 1, 2, 3
-"""`verify`: whether the Acknowledged Qty is believed, read back first, or overwritten whatever it says.
+BELIEVE, READ_BACK, SEND, DOUBTED, READING, CHECK = 0, 1, 2, 3, 4, 5
+"""`verify`: what to do about the Acknowledged Qty.
 
-DOUBTED: somebody stopped believing while a call was in the air; once that is settled it becomes READ_BACK."""
+BELIEVE it; READ_BACK first and believe what is shown; SEND whatever it says. CHECK is the nightly READ_BACK: a number
+below ours is left alone, for it may be a sale that is not in ERPNext yet. READING: a read-back is in the air (one that was
+lost is made again). DOUBTED: somebody stopped believing while a write was in the air; settled, it becomes READ_BACK."""
+TO_READ = (READ_BACK, READING, CHECK)
 
 UNKNOWN = -1
 """A quantity that was never acknowledged, or a bound that is not set."""

@@ -22,13 +22,18 @@ MAPPING = "mapping"
 """The listing, its SKU or its item changed."""
 MANUAL = "manual"
 """A person asked: the Acknowledged Qty is not believed."""
+RESYNC = "resync"
+"""A person asked for all that moved in a span of time: as MANUAL, but events go first."""
 MIDNIGHT = "midnight"
-"""The nightly net: the Acknowledged Qty is not believed."""
+"""The nightly net: the Acknowledged Qty is checked, events go first."""
 
-FREEING = frozenset({SWITCH, SETTINGS, MAPPING, MANUAL, MIDNIGHT})
+FREEING = frozenset({SWITCH, SETTINGS, MAPPING, MANUAL, RESYNC, MIDNIGHT})
 """Kinds after which a parked, rejected or waiting listing is looked at again at once."""
-DOUBTING = frozenset({MANUAL, MIDNIGHT})
+DOUBTING = frozenset({MANUAL, RESYNC, MIDNIGHT})
 """Kinds that do not believe the Acknowledged Qty."""
+BEHIND_EVENTS = frozenset({RESYNC, MIDNIGHT})
+SWEEP = "sweep"
+"""The cause of rows that the sweep writes: it does not know which document it was."""
 
 COLUMNS = ("name", "item_code", "store", "kind", "cause", "at")
 

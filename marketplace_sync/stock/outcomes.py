@@ -95,6 +95,11 @@ def after(
 		delisted=listing.delisted if result.delisted is None else result.delisted,
 	)
 	outcome = result.outcome
+
+	def tried(same: bool) -> int:
+		"""Attempts are counted within the same trouble; another one starts anew."""
+		return listing.attempts if same else 0
+
 	if outcome is Outcome.ACKNOWLEDGED:
 		shown = replace(
 			kept,
@@ -125,12 +130,11 @@ def after(
 			reason=result.message,
 			verify=rows.SEND,
 		)
-	if outcome is Outcome.THROTTLED:
-		until = _told(result, now) or now + back_off(timing, listing.attempts, rng)
-		return replace(kept, hold=rows.BACK_OFF, due_at=until, code="throttled", attempts=listing.attempts + 1)
-	if outcome is Outcome.REFUSED:
-		until = _told(result, now) or now + back_off(timing, listing.attempts, rng)
-		return replace(kept, hold=rows.BACK_OFF, due_at=until, code="unreachable", attempts=listing.attempts + 1)
+	if outcome in (Outcome.THROTTLED, Outcome.REFUSED):
+		code = "throttled" if outcome is Outcome.THROTTLED else "unreachable"
+		attempts = tried(listing.hold == rows.BACK_OFF)
+		until = _told(result, now) or now + back_off(timing, attempts, rng)
+		return replace(kept, hold=rows.BACK_OFF, due_at=until, code=code, attempts=attempts + 1)
 	if outcome is Outcome.LOCKED:
 		# The end is believed, but looked at hourly at the latest: campaigns are cut short.
 		until = min(result.retry_at or now + timing.lock_retry, now + timing.lock_retry)
@@ -144,41 +148,40 @@ def after(
 			floor_qty=known,
 			ceiling_qty=rows.UNKNOWN if result.raises_allowed else known,
 			bounds_until=until if known != rows.UNKNOWN else 0.0,
-			attempts=listing.attempts + 1,
 		)
 	if outcome is Outcome.CLAMP:
+		attempts = tried(listing.reason_code == "clamped")
+		if attempts >= 3:
+			return _rejected(kept, 0, timing, now)  # a bound that is refused in its turn would go round for ever
 		if result.lowest is None and result.highest is None:
-			if listing.attempts >= 2:
-				return _rejected(kept, timing, now)
 			# Which bound? The read-back tells what is reserved.
-			return replace(kept, verify=rows.READ_BACK, attempts=listing.attempts + 1, code="clamped")
+			return replace(kept, verify=rows.READ_BACK, attempts=attempts + 1, code="clamped")
 		return replace(
 			kept,
 			floor_qty=rows.UNKNOWN if result.lowest is None else result.lowest,
 			ceiling_qty=rows.UNKNOWN if result.highest is None else result.highest,
 			bounds_until=now + timing.lock_retry,
-			attempts=listing.attempts + 1,
+			attempts=attempts + 1,
 			code="clamped",
-			# A bound that is refused in its turn would go round for ever.
-			**({"hold": rows.REJECTED, "due_at": now + timing.reject_retry} if listing.attempts >= 3 else {}),
 		)
 	if outcome is Outcome.PARKED:
 		return replace(kept, hold=rows.PARKED, due_at=now + RETRY_PARKED, code=result.code or "unknown")
 	if outcome is Outcome.LOCATIONS:
-		if listing.attempts >= 2:
-			return _rejected(kept, timing, now)
-		return replace(kept, attempts=listing.attempts + 1, code="locations")
+		attempts = tried(listing.reason_code == "locations")
+		if attempts >= 2:
+			return _rejected(kept, 0, timing, now)
+		return replace(kept, attempts=attempts + 1, code="locations")
 	if outcome in (Outcome.UNAUTHORISED, Outcome.MISCONFIGURED):
 		# The store's circuit says what is wrong; the listing is due as soon as that is cured.
 		return replace(kept, code=outcome.value)
 	if outcome is Outcome.SUSPECT:
 		return replace(kept, code="suspect")
-	return _rejected(kept, timing, now)
+	return _rejected(kept, tried(listing.hold == rows.REJECTED), timing, now)
 
 
-def _rejected(kept: Change, timing: Timing, now: float) -> Change:
-	wait = min(timing.longest_reject_retry, timing.reject_retry * 2.0 ** min(kept.attempts, 10))
-	return replace(kept, hold=rows.REJECTED, due_at=now + wait, attempts=kept.attempts + 1)
+def _rejected(kept: Change, attempts: int, timing: Timing, now: float) -> Change:
+	wait = min(timing.longest_reject_retry, timing.reject_retry * 2.0 ** min(attempts, 10))
+	return replace(kept, hold=rows.REJECTED, due_at=now + wait, attempts=attempts + 1)
 
 
 def _told(result: RowResult, now: float) -> float | None:

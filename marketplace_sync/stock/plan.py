@@ -34,7 +34,8 @@ class Planner:
 
 		Raises LeaseLost.
 		"""
-		self.site.wake(fold(self.site) - {self.turn.name})  # what concerns other stores is theirs to send
+		# Rows for whole stores take long and are left to others; what concerns other stores is theirs to send.
+		self.site.wake(fold(self.site, whole_stores=False) - {self.turn.name})
 		self.site.db.commit()
 		self.wait_until = 0.0
 		room = self._room()
@@ -58,6 +59,20 @@ class Planner:
 		self.turn.reading.update(plan.listing.name for call in calls if call.reads for plan in call.planned)
 		self.site.checkpoint("plan: written")
 		return calls, len(quiet)
+
+	def may_go_on(self) -> bool:
+		"""Whether nobody has stopped the store meanwhile: its switch, its circuit, a Retry-After told to another worker."""
+		turn = self.turn
+		self.site.db.commit()
+		circuit_open, blocked, disabled = self.site.db.rows(
+			"SELECT s.circuit_open, s.blocked_until, c.disable_stock_update"
+			f" FROM {STATE} s JOIN `tabCustomer Marketplace Settings` c ON c.name = s.name WHERE s.name = %s",
+			(turn.name,),
+		)[0]
+		self.site.db.commit()
+		turn.stopped = turn.stopped or bool(circuit_open or disabled)
+		turn.blocked_until = max(turn.blocked_until, blocked)
+		return not turn.stopped and turn.blocked_until <= self.site.now()
 
 	def _room(self) -> int:
 		"""How many calls can start within the horizon; one at a time while the store does not answer."""
@@ -169,6 +184,7 @@ class Planner:
 	def _write(self, calls: Sequence[Call], quiet: Sequence[Planned], now: float) -> None:
 		"""One transaction: our lease still holds, the calls have their moments, the listings are marked."""
 		turn = self.turn
+		self.site.db.commit()  # what follows meets the present, not the snapshot of the reads
 		until = lease.hold(self.site, turn.name, turn.token, turn.timing.lease)
 		if calls:
 			slots = rate.reserve(self.site, turn.name, turn.normal_rate, len(calls))
@@ -177,6 +193,7 @@ class Planner:
 				call.spacing = slots.step
 				call.send_before = until - turn.connector.capabilities.call_timeout
 			self._mark([plan for call in calls if not call.reads for plan in call.planned], until, now)
+			self._mark_reading([plan.listing.name for call in calls if call.reads for plan in call.planned])
 		self._write_quiet(quiet, now)
 		self.site.db.commit()
 
@@ -202,7 +219,13 @@ class Planner:
 				for plan in planned
 			),
 			"lease_token = v.token, sent_ver = v.ver, sent_qty = v.qty, sent_at = v.at, due_at = v.due,"
-			f" stocked = v.stocked, verify = {rows.SEND}, hold = '{rows.IN_FLIGHT}'",
+			f" {_STOCKED}, verify = {rows.SEND}, hold = '{rows.IN_FLIGHT}'",
+		)
+
+	def _mark_reading(self, names: Sequence[str]) -> None:
+		"""A read-back changes nothing there, so it needs no quarantine; the mark shows a doubt that comes meanwhile."""
+		self.site.db.update_many(
+			rows.TABLE, ("name",), [(name,) for name in sorted(names)], f"verify = {rows.READING}"
 		)
 
 	def _write_quiet(self, planned: Sequence[Planned], now: float) -> None:
@@ -231,8 +254,12 @@ class Planner:
 			"lease_token = v.token, acked_ver = CASE WHEN v.acked = 1 THEN v.ver ELSE t.acked_ver END,"
 			" priority = CASE WHEN v.acked = 1 AND t.desired_ver = v.ver THEN 0 ELSE t.priority END,"
 			" due_at = CASE WHEN t.desired_ver = v.ver THEN v.due ELSE t.due_at END,"
-			" stocked = v.stocked, hold = v.hold, reason_code = v.code, reason = v.reason",
+			f" {_STOCKED}, hold = v.hold, reason_code = v.code, reason = v.reason",
 		)
+
+
+# A listing that was freed since it was read may have another item by now.
+_STOCKED = "stocked = CASE WHEN t.desired_ver = v.ver THEN v.stocked ELSE t.stocked END"
 
 
 def _urgency(plan: Planned) -> tuple[int, int, float]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.sites.port import Site
 
 _STATE = "`tabMarketplace Store State`"
 RECOVERY_SECONDS = 60.0
 LOWEST_SHARE = 0.02
 """A throttled store is never slowed below this share of its normal rate, so that it can recover."""
+LONGEST_WAIT = 60.0
+"""Seconds that a reader waits for its turn; after that it gives up for now, and a later run goes on."""
 MARGIN = 0.96
 """Share of the allowed rate that is used: calls that are sent evenly do not arrive evenly."""
 
@@ -60,7 +63,10 @@ def slow_down(site: Site, store: str, normal: float, until: float, reason: str) 
 	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (store,))[0]
 	rate = max(normal * LOWEST_SHARE, current_rate(normal, cut_rate, cut_at, now) / 2)
 	site.db.execute(
-		f"UPDATE {_STATE} SET rate = %s, rate_at = %s, rate_tat = %s WHERE name = %s", (rate, now, until, store)
+		f"UPDATE {_STATE} SET rate = %s, rate_at = %s,"
+		# Never back: moments that were given away stay given away.
+		" rate_tat = CASE WHEN rate_tat > %s THEN rate_tat ELSE %s END WHERE name = %s",
+		(rate, now, until, until, store),
 	)
 	block(site, store, until, reason)
 
@@ -78,14 +84,20 @@ class SitePace:
 
 	def __init__(self, site: Site, store: str, normal: float):
 		self.site, self.store, self.normal = site, store, normal
-		self.throttles = 0
 
 	def before_call(self) -> None:
-		"""Reserve a moment, wait for it. Commits."""
+		"""Reserve a moment, wait for it. Commits. Raises ServiceError when that would take longer than LONGEST_WAIT."""
 		while True:
+			self.site.db.commit()
 			slots = reserve(self.site, self.store, self.normal, 1)
 			self.site.db.commit()
 			wait = slots.first - self.site.now()
+			if wait > LONGEST_WAIT:
+				raise ServiceError(
+					Outcome.THROTTLED,
+					f"The marketplace wants to be left alone for another {wait:.0f} seconds.",
+					retry_after=wait,
+				)
 			if wait > 0:
 				self.site.sleep(wait)
 			blocked = self.site.db.rows(f"SELECT blocked_until FROM {_STATE} WHERE name = %s", (self.store,))[0][0]
@@ -93,9 +105,12 @@ class SitePace:
 			if blocked <= self.site.now():
 				return  # nobody was told to slow down while we waited
 
-	def throttled(self, retry_after: float | None) -> None:
-		"""Slow every worker of this store down. Commits."""
-		self.throttles += 1
-		pause = retry_after if retry_after is not None else min(60.0, 2.0**self.throttles)
-		slow_down(self.site, self.store, self.normal, self.site.now() + pause, "throttled while reading")
+	def failed(self, error: ServiceError, attempt: int) -> None:
+		"""After a throttle slow every worker of this store down; after another failure only wait. Commits."""
+		pause = error.retry_after if error.retry_after is not None else min(30.0, 2.0**attempt)
 		self.site.db.commit()
+		if error.outcome is Outcome.THROTTLED:
+			slow_down(self.site, self.store, self.normal, self.site.now() + pause, "throttled while reading")
+			self.site.db.commit()
+		else:
+			self.site.sleep(min(pause, LONGEST_WAIT))

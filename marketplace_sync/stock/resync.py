@@ -15,7 +15,7 @@ from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.availability import read_offers
 from marketplace_sync.stock.decision import HOLD_IT, decide
 from marketplace_sync.stock.listing import read_listings
-from marketplace_sync.stock.outbox import MANUAL, OutboxRow, record
+from marketplace_sync.stock.outbox import MANUAL, RESYNC, OutboxRow, record
 
 PIECE = 1_000
 
@@ -57,6 +57,7 @@ def resync(
 	cause = cause or ("Sync Now" if kind == MANUAL else kind)
 	items: Iterable[str] = [item]
 	if hours is not None:
+		kind = RESYNC if kind == MANUAL else kind
 		moved = moved_items(site.db, site.stamp(site.now() - hours * 3_600.0))
 		items = sorted(moved & {item} if item else moved)
 	count = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from marketplace_sync.connectors.base import CallResult, Outcome, ReadResult, RowResult, ServiceError
 from marketplace_sync.listings.locations import refresh_locations
@@ -16,8 +17,14 @@ from marketplace_sync.stock.outcomes import Change, after, unsent
 from marketplace_sync.stock.sync_log import LogLine, log_row, write_log
 from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
 
-Answer = CallResult | ReadResult | BaseException | None
-"""What a thread brought back; None = the call was not started."""
+
+class _NotStarted(Enum):
+	NOT_STARTED = 0
+
+
+NOT_STARTED = _NotStarted.NOT_STARTED
+Answer = CallResult | ReadResult | BaseException | _NotStarted
+"""What a thread brought back."""
 Done = tuple[Call, Answer]
 MOST_REFRESHES = 3
 """Token refreshes in one turn; a token that is refused more often than that is a matter for a person."""
@@ -43,19 +50,21 @@ class _StoreWide:
 
 	throttled_until: float = 0.0
 	throttle_reason: str = ""
-	unauthorised: bool = False
 	misconfigured: str = ""
 	locations_wrong: bool = False
 	closed_locations: set[str] = field(default_factory=set)
-	answered: list[bool] = field(default_factory=list)
-	"""Per call, in order: whether the marketplace said anything that can be relied on."""
+	refused_tokens: set[str] = field(default_factory=set)
+	failures: int = 0
+	"""Calls in a row, up to the last one, to which the marketplace said nothing that can be relied on."""
+	most_failures: int = 0
+	blocked_until: float = 0.0
 
-	def note(self, answer: RowResult, until: float) -> None:
+	def note(self, answer: RowResult, until: float, token: str) -> None:
 		if answer.outcome is Outcome.THROTTLED:
 			self.throttled_until = max(self.throttled_until, until)
 			self.throttle_reason = answer.message or answer.code
 		elif answer.outcome is Outcome.UNAUTHORISED:
-			self.unauthorised = True
+			self.refused_tokens.add(token)
 		elif answer.outcome is Outcome.MISCONFIGURED:
 			self.misconfigured = answer.message or answer.code
 		elif answer.outcome is Outcome.LOCATIONS:
@@ -63,7 +72,9 @@ class _StoreWide:
 			self.closed_locations.update(answer.closed_locations)
 
 	def call(self, answers: Iterable[RowResult]) -> None:
-		self.answered.append(bool({answer.outcome for answer in answers} - {Outcome.AMBIGUOUS, Outcome.REFUSED}))
+		answered = {answer.outcome for answer in answers} - {Outcome.AMBIGUOUS, Outcome.REFUSED}
+		self.failures = 0 if answered else self.failures + 1
+		self.most_failures = max(self.most_failures, self.failures)
 
 
 class Settler:
@@ -89,7 +100,11 @@ class Settler:
 				if not left or not self.site.db.is_retriable(error):
 					raise
 		self.site.checkpoint("settle: written")
-		if learned.unauthorised:
+		turn = self.turn
+		turn.failures = learned.failures
+		turn.blocked_until = max(turn.blocked_until, learned.blocked_until)
+		# Calls that were in the air with a token that has been replaced since say nothing about the new one.
+		if turn.connector.account.access_token in learned.refused_tokens:
 			self.reauthorise()
 		if learned.locations_wrong:
 			self._correct_locations(learned.closed_locations)
@@ -97,13 +112,13 @@ class Settler:
 	def _write(self, done: Sequence[Done]) -> _StoreWide:
 		now = self.site.now()
 		lease.hold(self.site, self.turn.name, self.turn.token, self.turn.timing.lease)
-		learned = _StoreWide()
+		learned = _StoreWide(failures=self.turn.failures)
 		changes: list[tuple[Planned, Change]] = []
 		reads: list[Row] = []
 		logs: list[Row] = []
 		counts = [0, 0, 0, 0]
 		for call, answer in done:
-			if answer is None:
+			if answer is NOT_STARTED:
 				changes += [(plan, unsent(plan.listing, now)) for plan in call.planned if not call.reads]
 				continue
 			counts[0] += 1
@@ -155,7 +170,7 @@ class Settler:
 			change = after(
 				said, listing, plan.decision, turn.timing, now, turn.connector.capabilities.applies_within, self.site.rng
 			)
-			learned.note(said, change.due_at)
+			learned.note(said, change.due_at, call.token)
 			written.append((plan, change))
 			lines.append(
 				{
@@ -194,6 +209,7 @@ class Settler:
 				change.acked_qty,
 				change.acked_split,
 				now if change.confirmed else None,
+				now,
 				change.hold,
 				change.due_at,
 				change.attempts,
@@ -233,7 +249,7 @@ class Settler:
 		)
 
 	def _only_dirty(self, done: Sequence[Done]) -> None:
-		sent = [plan.listing.name for call, answer in done if answer is not None and not call.reads for plan in call.planned]
+		sent = [plan.listing.name for call, answer in done if answer is not NOT_STARTED and not call.reads for plan in call.planned]
 		self._dirty(sent)
 		self.site.db.commit()
 
@@ -244,17 +260,19 @@ class Settler:
 			failure = failure or RowResult("", Outcome.AMBIGUOUS, "read", f"{type(answer).__name__} in a read-back")
 			wait = failure.retry_after if failure.retry_after is not None else self.turn.timing.back_off
 			until = max(failure.retry_at or 0.0, now + wait)
-			learned.note(failure, until)
+			learned.note(failure, until, call.token)
 			learned.call([failure])
-			return [
-				_read_row(plan, self.turn.token, now, known=0, verify=plan.listing.verify, due=until, reason=failure.message)
-				for plan in call.planned
-			]
+			return [self._unread(plan, now, until, failure) for plan in call.planned]
 		learned.call([RowResult("", Outcome.ACKNOWLEDGED)])
 		shown = {row.key: row for row in answer.rows}
 		values = []
 		for plan in call.planned:
 			remote = shown.get(plan.listing.name)
+			left = (
+				remote is not None
+				and plan.listing.verify in (rows.CHECK, rows.READING)
+				and remote.quantity < plan.listing.acked_qty
+			)
 			if remote is None:
 				values.append(
 					_read_row(
@@ -274,7 +292,8 @@ class Settler:
 						plan,
 						self.turn.token,
 						now,
-						known=1,
+						# Nightly: a number below ours may be a sale that is not in ERPNext yet. It is shown and left.
+						known=2 if left else 1,
 						due=now,
 						quantity=remote.quantity,
 						split=split_text(remote.by_location) if plan.decision.by_location else "",
@@ -283,6 +302,21 @@ class Settler:
 					)
 				)
 		return values
+
+	def _unread(self, plan: Planned, now: float, until: float, failure: RowResult) -> Row:
+		"""A read-back that failed for no fault of the store is tried once more; then we send: a write is always right."""
+		gives_up = failure.outcome in (Outcome.AMBIGUOUS, Outcome.REFUSED) and plan.listing.reason_code == "unread"
+		verify = plan.listing.verify if plan.listing.verify != rows.READING else rows.CHECK
+		return _read_row(
+			plan,
+			self.turn.token,
+			now,
+			known=0,
+			verify=rows.SEND if gives_up else verify,
+			due=until,
+			code="unread",
+			reason=failure.message,
+		)
 
 	def _write_reads(self, values: Sequence[Row]) -> None:
 		"""A read-back replaces what we believed. The listing stays dirty: the next plan compares and decides."""
@@ -293,34 +327,31 @@ class Settler:
 			"acked_qty = CASE WHEN v.known = 1 THEN v.qty ELSE t.acked_qty END,"
 			" acked_split = CASE WHEN v.known = 1 THEN v.split ELSE t.acked_split END,"
 			" acked_at = CASE WHEN v.known = 1 THEN v.at ELSE t.acked_at END,"
-			" remote_qty = CASE WHEN v.known = 1 THEN v.qty ELSE t.remote_qty END,"
-			" remote_at = CASE WHEN v.known = 1 THEN v.at ELSE t.remote_at END,"
+			" remote_qty = CASE WHEN v.known > 0 THEN v.qty ELSE t.remote_qty END,"
+			" remote_at = CASE WHEN v.known > 0 THEN v.at ELSE t.remote_at END,"
 			# Only a refusal for its bounds asks which bounds there are.
 			" floor_qty = CASE WHEN v.lowest >= 0 AND v.code = 'clamped' THEN v.lowest ELSE t.floor_qty END,"
 			" bounds_until = CASE WHEN v.lowest >= 0 AND v.code = 'clamped'"
 			f" THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
-			" verify = CASE WHEN t.desired_ver = v.ver THEN v.verify ELSE t.verify END,"
-			" lease_token = v.token, due_at = v.due, hold = v.hold, reason_code = v.code, reason = v.reason",
+			# Who stopped believing while it was read is not answered by it.
+			f" verify = CASE WHEN t.verify = {rows.READING} THEN v.verify ELSE t.verify END,"
+			f" due_at = CASE WHEN t.desired_ver <> v.ver AND v.hold = '{rows.PARKED}' THEN v.at ELSE v.due END,"
+			" lease_token = v.token, hold = v.hold, reason_code = v.code, reason = v.reason",
 			"t.lease_token <= v.token",
 		)
 
 	# -- the store -----------------------------------------------------------------------------------------
 	def _write_store(self, learned: _StoreWide, now: float) -> None:
-		turn = self.turn
+		turn, failures = self.turn, learned.failures
 		if learned.throttled_until:
-			until = max(learned.throttled_until, now + turn.timing.back_off / 2)
-			rate.slow_down(self.site, turn.name, turn.normal_rate, until, learned.throttle_reason)
-			turn.blocked_until = until
-		failures = turn.failures
-		for answered in learned.answered:
-			failures = 0 if answered else failures + 1
+			learned.blocked_until = max(learned.throttled_until, now + turn.timing.back_off / 2)
+			rate.slow_down(self.site, turn.name, turn.normal_rate, learned.blocked_until, learned.throttle_reason)
 		if failures >= turn.timing.unwell_after and failures > turn.failures:
 			wait = min(turn.timing.longest_block, turn.timing.back_off * 2.0 ** min(failures, 16))
 			until = now + wait * (0.75 + 0.25 * self.site.rng.random())
 			rate.block(self.site, turn.name, until, "The marketplace does not answer.")
-			turn.blocked_until = max(turn.blocked_until, until)
+			learned.blocked_until = max(learned.blocked_until, until)
 		if failures != turn.failures:
-			turn.failures = failures
 			self.site.db.execute(f"UPDATE {STATE} SET failures = %s WHERE name = %s", (failures, turn.name))
 		if learned.misconfigured:
 			self._open_circuit(learned.misconfigured)
@@ -361,10 +392,11 @@ class Settler:
 		turn = self.turn
 		if not closed:
 			try:
-				refresh_locations(self.site, turn.name)
+				places = refresh_locations(self.site, turn.name)
 			except ServiceError:
 				self.site.db.rollback()  # the listing's next attempt asks again
-			return
+				return
+			closed = {place.location_id for place in places if not place.sells}
 		turn.closed_locations |= closed
 		self.site.db.execute(
 			f"UPDATE {STATE} SET closed_locations = %s WHERE name = %s",
@@ -402,6 +434,7 @@ _CHANGE = (
 	"acked_qty",
 	"acked_split",
 	"acked_at",
+	"at",
 	"hold",
 	"due_at",
 	"attempts",
@@ -415,7 +448,10 @@ _CHANGE = (
 )
 _REST = (
 	" acked_qty = v.acked_qty, acked_split = v.acked_split, acked_at = COALESCE(v.acked_at, t.acked_at),"
-	" hold = v.hold, due_at = v.due_at, attempts = v.attempts, reason_code = v.code, reason = v.reason,"
+	# What would hold the listing for long is said of a version that is no longer the newest: look again at once.
+	" due_at = CASE WHEN t.desired_ver <> t.sent_ver"
+	f" AND v.hold IN ('{rows.LOCKED}', '{rows.CLAMPED}', '{rows.PARKED}', '{rows.REJECTED}') THEN v.at ELSE v.due_at END,"
+	" hold = v.hold, attempts = v.attempts, reason_code = v.code, reason = v.reason,"
 	# Who stopped believing while the call was in the air is not answered by it.
 	f" verify = CASE WHEN t.verify = {rows.DOUBTED} THEN {rows.READ_BACK} ELSE v.verify END,"
 	" floor_qty = v.floor_qty, ceiling_qty = v.ceiling_qty, bounds_until = v.bounds_until, delisted = v.delisted"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import MIDNIGHT, STOCK, OutboxRow, record
+from marketplace_sync.stock.outbox import MIDNIGHT, STOCK, SWEEP, OutboxRow, record
 from marketplace_sync.stock.resync import moved_items, resync
 from marketplace_sync.stock.turn import STATE
 
@@ -29,30 +29,43 @@ class SweepReport:
 
 def sweep(site: Site) -> SweepReport:
 	"""Find changes that no event brought, fold, and wake every store in which something is due. Commits."""
+	for left in range(4, -1, -1):
+		try:
+			moved = _find_moved(site)
+			break
+		except Exception as error:
+			site.db.rollback()
+			if not left or not site.db.is_retriable(error):
+				raise
+	stores = fold(site)
+	stores.update(
+		row[0]
+		for row in site.db.rows(
+			f"SELECT DISTINCT store FROM `tab{rows.TABLE}` WHERE priority > 0 AND due_at <= %s", (site.now(),)
+		)
+	)
+	site.db.commit()
+	site.wake(sorted(stores))
+	return SweepReport(moved, tuple(sorted(stores)))
+
+
+def _find_moved(site: Site) -> int:
 	db = site.db
 	db.commit()
 	now = site.now()
-	swept = db.rows(f"SELECT MIN(swept_at) FROM {STATE}")[0][0]
+	swept = db.rows(f"SELECT MAX(swept_at) FROM {STATE}")[0][0]
 	if swept is None:
-		return SweepReport(0, ())
+		return 0  # there is no store
 	moved = moved_items(db, site.stamp((swept or now) - OVERLAP))
-	record(db, now, [OutboxRow(item, kind=STOCK, cause="sweep") for item in sorted(moved)])
+	db.commit()  # the changes below are to meet the present, not the snapshot of a long read
+	record(db, now, [OutboxRow(item, kind=STOCK, cause=SWEEP) for item in sorted(moved)])
 	db.execute(f"UPDATE {STATE} SET swept_at = %s", (now,))
 	db.execute(
 		f"UPDATE {STATE} SET circuit_open = 0 WHERE circuit_open = 1 AND circuit_at < %s",
 		(now - TRIAL,),
 	)
 	db.commit()
-	stores = fold(site)
-	stores.update(
-		row[0]
-		for row in db.rows(
-			f"SELECT DISTINCT store FROM `tab{rows.TABLE}` WHERE priority > 0 AND due_at <= %s", (site.now(),)
-		)
-	)
-	db.commit()
-	site.wake(sorted(stores))
-	return SweepReport(len(moved), tuple(sorted(stores)))
+	return len(moved)
 
 
 def midnight(site: Site) -> int:

@@ -53,6 +53,8 @@ class Call:
 	spacing: float = 0.0
 	"""Seconds from the call before it: a coordinator that was held up does not make up for it with a burst."""
 	send_before: float = 0.0
+	token: str = field(default="", repr=False)
+	"""The access token that it was started with."""
 
 
 @dataclass(slots=True)

@@ -229,20 +229,13 @@ def shopee_store(sandbox: SandboxServer, quantities: dict[str, int], **fields: A
 	shop = sandbox.control.create_shop(
 		{"id": str(next(_shop_ids)), "dialect": "shopee", "stock": quantities, "per_product": 5}
 	)
-	return _store(
-		"Shopee",
-		shop,
-		fields,
-		app_id=str(shop["partner_id"]),
-		app_secret=shop["partner_key"],
-		base_url=sandbox.base_url("shopee"),
-		auth_url=sandbox.base_url("shopee"),
-	)
+	return connect_shop(sandbox, "Shopee", shop, **fields)
 
 
-def tiktok_store(sandbox: SandboxServer, quantities: dict[str, int], **fields: Any) -> str:
-	"""A connected TikTok Shop, or Tokopedia with `marketplace="Tokopedia"`."""
-	marketplace = fields.pop("marketplace", "TikTok Shop")
+def tiktok_store(
+	sandbox: SandboxServer, quantities: dict[str, int], marketplace: str = "TikTok Shop", **fields: Any
+) -> str:
+	"""The same for TikTok Shop, or for a shop on Tokopedia alone."""
 	shop = sandbox.control.create_shop(
 		{
 			"id": str(next(_shop_ids)),
@@ -251,21 +244,20 @@ def tiktok_store(sandbox: SandboxServer, quantities: dict[str, int], **fields: A
 			"storefronts": ["TOKOPEDIA" if marketplace == "Tokopedia" else "TIKTOK_SHOP"],
 		}
 	)
-	return _store(
-		marketplace,
-		shop,
-		fields,
-		app_id=shop["app_key"],
-		app_secret=shop["app_secret"],
-		base_url=sandbox.base_url("tiktok"),
-		auth_url=sandbox.base_url("tiktok-auth"),
-	)
+	return connect_shop(sandbox, marketplace, shop, **fields)
 
 
 _shop_ids = itertools.count(700001)
 
 
-def _store(marketplace: str, shop: dict[str, Any], fields: dict[str, Any], **connection: str) -> str:
+def connect_shop(sandbox: SandboxServer, marketplace: str, shop: dict[str, Any], **fields: Any) -> str:
+	"""A store for a shop of the sandbox, as if its owner had consented."""
+	if marketplace == "Shopee":
+		connection = {"app_id": str(shop["partner_id"]), "app_secret": shop["partner_key"]}
+		addresses = sandbox.base_url("shopee"), sandbox.base_url("shopee")
+	else:
+		connection = {"app_id": shop["app_key"], "app_secret": shop["app_secret"]}
+		addresses = sandbox.base_url("tiktok"), sandbox.base_url("tiktok-auth")
 	settings = frappe.get_doc(
 		{
 			"doctype": "Customer Marketplace Settings",
@@ -274,6 +266,8 @@ def _store(marketplace: str, shop: dict[str, Any], fields: dict[str, Any], **con
 			"company": COMPANY,
 			"warehouses": [{"warehouse": SHOP}],
 			"shop_id": shop["id"],
+			"base_url": addresses[0],
+			"auth_url": addresses[1],
 			**connection,
 			**fields,
 		}
@@ -285,7 +279,7 @@ def _store(marketplace: str, shop: dict[str, Any], fields: dict[str, Any], **con
 			refresh_token=shop["refresh_token"],
 			access_expires_at=0.0,
 			shop_id=shop["id"],
-			shop_cipher=shop.get("shop_cipher") or shop.get("cipher") or "",
+			shop_cipher=shop.get("shop_cipher") or "",
 		),
 	)
 	catalogue.refresh(FrappeSite(), settings.name, full=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from marketplace_sync.connectors.base import Account, CatalogueRow, Connector
+from marketplace_sync.connectors.base import Account, CatalogueRow, Connector, ServiceError
 from marketplace_sync.connectors.http import Answer, HttpError, Request
 from marketplace_sync.connectors.shopee import Shopee
 from marketplace_sync.connectors.tiktok_shop import TikTokShop, Tokopedia
@@ -81,13 +81,13 @@ class Pace:
 
 	def __init__(self) -> None:
 		self.calls = 0
-		self.throttles: list[float | None] = []
+		self.failures: list[ServiceError] = []
 
 	def before_call(self) -> None:
 		self.calls += 1
 
-	def throttled(self, retry_after: float | None) -> None:
-		self.throttles.append(retry_after)
+	def failed(self, error: ServiceError, attempt: int) -> None:
+		self.failures.append(error)
 
 
 def everything(connector: Connector, changed_since: float | None = None) -> list[CatalogueRow]:

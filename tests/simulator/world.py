@@ -17,6 +17,7 @@ from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.listing import read_listings
 from marketplace_sync.stock.outbox import MANUAL, SETTINGS, STOCK, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
+from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep
 
 from .clockwork import Clockwork
@@ -150,7 +151,7 @@ class _Transport:
 			if self.worker.dead:
 				return
 			answer = work()
-			world.clock.after(world.shop.delay if answer is not None else 0.0, lambda: self._answer(call_id, answer))
+			world.clock.after(world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer))
 
 		world.clock.after(late, run)
 
