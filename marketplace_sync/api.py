@@ -44,7 +44,9 @@ def sync_now(
 		)
 	allowed = set(frappe.get_list("Item", filters={"name": ("in", codes)}, pluck="name")) if codes else set()
 	if unknown := [code for code in codes if code not in allowed]:
-		frappe.throw(_("Item: {0} does not exist, or you may not see it.").format(frappe.bold(escape_html(unknown[0]))))
+		frappe.throw(
+			_("Item: {0} does not exist, or you may not see it.").format(frappe.bold(escape_html(unknown[0])))
+		)
 	collect(codes or [""], store=store or "", kind=outbox.MANUAL, cause=f"Sync Now by {frappe.session.user}")
 	site = FrappeSite()
 	closed = [
@@ -156,7 +158,9 @@ def connect(store: str) -> str:
 	state = secrets.token_urlsafe(32)
 	url = _told(FrappeSite().connector, store).consent_url(_callback_url(), state)
 	frappe.cache.set_value(
-		_consent_key(state), {"store": store, "user": frappe.session.user}, expires_in_sec=CONSENT_MINUTES * 60
+		_consent_key(state),
+		{"store": store, "user": frappe.session.user},
+		expires_in_sec=CONSENT_MINUTES * 60,
 	)
 	return url
 
@@ -174,16 +178,18 @@ def connected(
 	frappe.cache.delete_value(_consent_key(state))  # works once
 	store = asked["store"]
 	if not code:
-		return _page(_("The marketplace sent no code: consent was not given. Press Connect on the store again."), 400)
+		return _page(
+			_("The marketplace sent no code: consent was not given. Press Connect on the store again."), 400
+		)
 	site = FrappeSite()
 	try:
 		expected = frappe.db.get_value(SETTINGS, store, "shop_id")
 		tokens = site.connector(store).exchange(code, shop_id or "")
 		if expected and tokens.shop_id and tokens.shop_id != expected:
 			raise ValueError(
-				_("Consent was given for shop {0}, but this store is shop {1}. Log in there as the right shop.").format(
-					tokens.shop_id, expected
-				)
+				_(
+					"Consent was given for shop {0}, but this store is shop {1}. Log in there as the right shop."
+				).format(tokens.shop_id, expected)
 			)
 	except (ServiceError, ValueError, LookupError) as error:
 		frappe.db.rollback()
@@ -240,7 +246,13 @@ def _queue(method: str, store: str, **kwargs: Any) -> None:
 	"""A long job whose progress goes to the user's form. Pressing the button twice queues it once."""
 	try:
 		frappe.enqueue(
-			method, queue="long", job_id=f"{method}:{store}", deduplicate=True, store=store, show_to=frappe.session.user, **kwargs
+			method,
+			queue="long",
+			job_id=f"{method}:{store}",
+			deduplicate=True,
+			store=store,
+			show_to=frappe.session.user,
+			**kwargs,
 		)
 	except Exception:
 		frappe.log_error(title=f"Marketplace Sync: could not queue {method}")

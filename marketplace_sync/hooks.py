@@ -65,7 +65,10 @@ doc_events = {
 		"on_trash": _capture + "item_deleted",
 	},
 	"Product Bundle": {"on_update": _capture + "bundle_changed", "on_trash": _capture + "bundle_changed"},
-	"Warehouse": {"on_update": _capture + "warehouse_changed", "after_rename": _capture + "warehouse_renamed"},
+	"Warehouse": {
+		"on_update": _capture + "warehouse_changed",
+		"after_rename": _capture + "warehouse_renamed",
+	},
 	# The Customer's tab shows and saves the store's switch.
 	"Customer": {"onload": _switch + "customer_onload", "on_update": _switch + "customer_on_update"},
 }

@@ -142,7 +142,9 @@ def before_uninstall() -> None:
 def after_uninstall() -> None:
 	"""Roles go last: Frappe deletes our DocTypes, and with them their permissions, before."""
 	for role in ROLES:
-		elsewhere = frappe.db.exists("DocPerm", {"role": role}) or frappe.db.exists("Custom DocPerm", {"role": role})
+		elsewhere = frappe.db.exists("DocPerm", {"role": role}) or frappe.db.exists(
+			"Custom DocPerm", {"role": role}
+		)
 		if not elsewhere and frappe.db.exists("Role", role):
 			frappe.db.delete("Has Role", {"role": role})
 			frappe.delete_doc("Role", role, force=True, ignore_permissions=True)
@@ -164,11 +166,16 @@ def _apply() -> None:
 		if not frappe.db.exists("Role", role):
 			frappe.get_doc(doctype="Role", role_name=role, desk_access=1).insert(ignore_permissions=True)
 	fields = {
-		doctype: [{**field, "module": MODULE} for field in fields] for doctype, fields in CUSTOM_FIELDS.items()
+		doctype: [{**field, "module": MODULE} for field in fields]
+		for doctype, fields in CUSTOM_FIELDS.items()
 	}
 	for doctype, (first, *_rest) in fields.items():
 		# Our tab is the last one, whatever this version of ERPNext has.
 		first["insert_after"] = frappe.get_all(
-			"DocField", filters={"parent": doctype, "parenttype": "DocType"}, order_by="idx desc", limit=1, pluck="fieldname"
+			"DocField",
+			filters={"parent": doctype, "parenttype": "DocType"},
+			order_by="idx desc",
+			limit=1,
+			pluck="fieldname",
 		)[0]
 	create_custom_fields(fields, ignore_validate=True)

@@ -120,7 +120,9 @@ def refresh_catalogues() -> None:
 def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -> None:
 	"""Bring a store's listings up to date; a new SKU is mapped as soon as it is seen."""
 	site = FrappeSite()
-	known = site.db.rows("SELECT catalogue_full_at FROM `tabMarketplace Store State` WHERE name = %s", (store,))
+	known = site.db.rows(
+		"SELECT catalogue_full_at FROM `tabMarketplace Store State` WHERE name = %s", (store,)
+	)
 	if full is None:
 		full = not known or site.now() - (known[0][0] or 0) >= FULL_CATALOGUE_EVERY
 	count = frappe.db.count("Marketplace Listing", {"store": store})
@@ -129,7 +131,9 @@ def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -
 		site,
 		store,
 		show_to,
-		lambda: catalogue.refresh(site, store, full=full, progress=lambda done: progress(done, max(count, done))),
+		lambda: catalogue.refresh(
+			site, store, full=full, progress=lambda done: progress(done, max(count, done))
+		),
 	)
 	if report and show_to:
 		_tell(
@@ -162,7 +166,11 @@ def _progress(user: str, store: str, title: str) -> Callable[[int, int], None]:
 		if user and (time.monotonic() - shown > 1 or done >= total):
 			shown = time.monotonic()
 			frappe.publish_progress(
-				100 * done / max(1, total), title=title, doctype=SETTINGS, docname=store, description=f"{done} / {total}"
+				100 * done / max(1, total),
+				title=title,
+				doctype=SETTINGS,
+				docname=store,
+				description=f"{done} / {total}",
 			)
 
 	return show
@@ -170,7 +178,9 @@ def _progress(user: str, store: str, title: str) -> Callable[[int, int], None]:
 
 def _tell(user: str, store: str, message: str, indicator: str = "green") -> None:
 	frappe.publish_realtime(
-		"msgprint", {"message": frappe.utils.escape_html(message), "title": store, "indicator": indicator}, user=user
+		"msgprint",
+		{"message": frappe.utils.escape_html(message), "title": store, "indicator": indicator},
+		user=user,
 	)
 
 
@@ -180,9 +190,13 @@ def _for_each_store(method: str) -> None:
 			continue
 		try:
 			# The same job twice at once would be wasted, and here nothing is lost by dropping one.
-			frappe.enqueue(method, queue="long", job_id=f"{method}:{store.name}", deduplicate=True, store=store.name)
+			frappe.enqueue(
+				method, queue="long", job_id=f"{method}:{store.name}", deduplicate=True, store=store.name
+			)
 		except Exception:
-			frappe.logger("marketplace_sync").warning(f"Could not queue {method} for {store.name}", exc_info=True)
+			frappe.logger("marketplace_sync").warning(
+				f"Could not queue {method} for {store.name}", exc_info=True
+			)
 
 
 def _has_stores() -> bool:

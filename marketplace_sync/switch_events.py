@@ -46,7 +46,11 @@ def item_validate(doc: Document, method: str | None = None) -> None:
 		was = old[name]
 		row.store, row.seller_sku = was.store, was.seller_sku
 		if cint(row.disable_stock_update) == cint(was.disable_stock_update):
-			row.disabled_by, row.disabled_at, row.decided_sku = was.disabled_by, was.disabled_at, was.decided_sku
+			row.disabled_by, row.disabled_at, row.decided_sku = (
+				was.disabled_by,
+				was.disabled_at,
+				was.decided_sku,
+			)
 			continue
 		row.disabled_by = frappe.session.user
 		row.disabled_at = now_datetime()

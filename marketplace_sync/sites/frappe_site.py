@@ -151,7 +151,9 @@ class FrappeSite:
 			(store,),
 		)
 		if not found:
-			raise LookupError(_("There is no store {0} in Customer Marketplace Settings.").format(repr(store)))
+			raise LookupError(
+				_("There is no store {0} in Customer Marketplace Settings.").format(repr(store))
+			)
 		marketplace, base_url, auth_url, app_id, service_id, shop_id, shop_cipher, expires = found[0]
 		return Account(
 			marketplace=marketplace,
@@ -217,7 +219,9 @@ class FrappeSite:
 		for fieldname in ("access_token", "refresh_token"):
 			set_encrypted_password(STATE, store, getattr(tokens, fieldname), fieldname)
 		if tokens.shop_id:
-			self.db.execute(f"UPDATE `tab{SETTINGS}` SET shop_id = %s WHERE name = %s", (tokens.shop_id, store))
+			self.db.execute(
+				f"UPDATE `tab{SETTINGS}` SET shop_id = %s WHERE name = %s", (tokens.shop_id, store)
+			)
 		self._settle(
 			store,
 			# As Frappe shows a saved password; the tokens themselves are in its encrypted store.
@@ -270,7 +274,9 @@ def _notify(store: str, subject: str, message: str) -> None:
 		for user in _people():
 			mine = {**entry, "for_user": user}
 			if not frappe.db.exists({**mine, "read": 0}):
-				frappe.get_doc({**mine, "email_content": escape_html(message)}).insert(ignore_permissions=True)
+				frappe.get_doc({**mine, "email_content": escape_html(message)}).insert(
+					ignore_permissions=True
+				)
 		frappe.db.commit()
 	except Exception:
 		frappe.logger("marketplace_sync").error(f"{store}: {subject}. {message}", exc_info=True)

@@ -46,7 +46,9 @@ def _store(rows: list[Row]) -> Store:
 		warehouses=tuple(FeedingWarehouse(leaf, location) for leaf, location in warehouses.items()),
 		rule=SellableRule(buffer_qty, percent, maximum, minimum),
 		disabled=bool(disabled),
-		disabled_why=", ".join(str(part) for part in (by, str(at or "")[:19], why) if part) if disabled else "",
+		disabled_why=", ".join(str(part) for part in (by, str(at or "")[:19], why) if part)
+		if disabled
+		else "",
 		calls_per_second=calls_per_second,
 		disable_on_mismatch=bool(on_mismatch),
 		connected=bool(app_id and app_secret and access_token),

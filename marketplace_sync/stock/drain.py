@@ -59,6 +59,7 @@ class Drain:
 	def run(self, seconds: float) -> DrainReport:
 		ends = self.site.now() + seconds
 		holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+		self._fold()
 		while True:
 			turn = self._open(holder)
 			if turn is None:
@@ -71,7 +72,7 @@ class Drain:
 				lease.release(self.site, self.store, turn.token)
 			# Look once more after the release: whoever was turned away by our lease left its work to us.
 			self.site.checkpoint("drain: released")
-			self.site.wake(fold(self.site, whole_stores=False) - {self.store})
+			self._fold()
 			due = self._next_due()
 			if due is None:
 				self.report.next_due = None
@@ -84,6 +85,10 @@ class Drain:
 				return self.report
 			if due > now:
 				self.site.sleep(due - now)
+
+	def _fold(self) -> None:
+		"""Outside the lease, for a whole store takes long. What concerns other stores is theirs to send."""
+		self.site.wake(fold(self.site) - {self.store})
 
 	def _open(self, holder: str) -> Turn | None:
 		"""A turn under a fresh lease, with settings read afresh; None (the report says why) when there can be none."""

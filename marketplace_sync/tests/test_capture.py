@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -127,7 +127,9 @@ class TestCapture(utils.StoreTestCase):
 		return int(actual - reserved)
 
 	def test_failed_insert_does_not_stop_the_sale_and_the_net_finds_it(self) -> None:
-		with patch.object(events.outbox, "record", side_effect=pymysql.err.ProgrammingError(1146, "no such table")):
+		with patch.object(
+			events.outbox, "record", side_effect=pymysql.err.ProgrammingError(1146, "no such table")
+		):
 			order = utils.sales_order({self.second: 5})
 			frappe.db.commit()
 		self.assertEqual(frappe.db.get_value("Sales Order", order.name, "docstatus"), 1)

@@ -55,7 +55,9 @@ class TestItemSummary(utils.StoreTestCase):
 		columns, data = self.rows(store=self.store)
 		self.assertEqual(len([column for column in columns if column["fieldname"].startswith("state_")]), 1)
 		total = self.total(data, self.plain)
-		self.assertEqual((total["sellable_0"], total["acknowledged_0"], total["state_key_0"]), (7, 7, "synced"))
+		self.assertEqual(
+			(total["sellable_0"], total["acknowledged_0"], total["state_key_0"]), (7, 7, "synced")
+		)
 		self.assertTrue(total["when_0"])
 		self.assertFalse([row for row in data if row.get("warehouse") and any("_0" in key for key in row)])
 		self.assertEqual(self.total(data, self.off)["state_key_0"], "disabled")
@@ -98,7 +100,11 @@ class TestItemSummary(utils.StoreTestCase):
 				"id": "799999",
 				"dialect": "shopee",
 				"products": [
-					{"id": str(number), "name": "twin", "skus": [{"id": str(number * 10), "seller_sku": self.plain, "stock": 1}]}
+					{
+						"id": str(number),
+						"name": "twin",
+						"skus": [{"id": str(number * 10), "seller_sku": self.plain, "stock": 1}],
+					}
 					for number in (1, 2)
 				],
 			}

@@ -55,7 +55,11 @@ class TestBadInput(utils.StoreTestCase):
 	@staticmethod
 	def warehouse_of_another_company() -> str:
 		frappe.get_doc(
-			doctype="Company", company_name="Marketplace Other Company", abbr="MOC", default_currency="IDR", country="Indonesia"
+			doctype="Company",
+			company_name="Marketplace Other Company",
+			abbr="MOC",
+			default_currency="IDR",
+			country="Indonesia",
 		).insert()
 		return frappe.db.get_value("Warehouse", {"company": "Marketplace Other Company", "is_group": 0})
 
@@ -69,7 +73,9 @@ class TestBadInput(utils.StoreTestCase):
 	def test_several_faults_are_told_at_once(self) -> None:
 		with self.assertRaises(frappe.ValidationError):
 			self.store(allocation_percent=150, buffer_qty=-1, warehouses=[]).insert()
-		told = " ".join(str(message.get("message")) for message in map(frappe._dict, frappe.get_message_log()))
+		told = " ".join(
+			str(message.get("message")) for message in map(frappe._dict, frappe.get_message_log())
+		)
 		for word in ("Allocation Percent", "Buffer Qty", "Warehouses"):
 			self.assertIn(word, told)
 
@@ -123,7 +129,9 @@ class TestStore(utils.StoreTestCase):
 		self.assertEqual(self.sandbox.control.history(shop), [], "a dry run sends nothing")
 		utils.switch_on(store)
 		utils.synchronise()
-		self.assertEqual(self.at_marketplace(store), {code: 8, empty: 5}, "an item without stock entries is left alone")
+		self.assertEqual(
+			self.at_marketplace(store), {code: 8, empty: 5}, "an item without stock entries is left alone"
+		)
 
 	def test_settings_are_looked_at_like_a_movement(self) -> None:
 		code = utils.item(quantity=20)
@@ -188,7 +196,11 @@ class TestTokens(utils.StoreTestCase):
 		after = FrappeSite().account(self.store)
 		self.assertNotEqual(before.access_token, after.access_token)
 		self.assertNotEqual(before.refresh_token, after.refresh_token)
-		for table in ("tabMarketplace Store State", "tabCustomer Marketplace Settings", "tabMarketplace Sync Log"):
+		for table in (
+			"tabMarketplace Store State",
+			"tabCustomer Marketplace Settings",
+			"tabMarketplace Sync Log",
+		):
 			text = str(frappe.db.sql(f"SELECT * FROM `{table}`"))
 			for secret in (after.access_token, after.refresh_token, after.app_secret):
 				self.assertNotIn(secret, text, table)

@@ -76,7 +76,12 @@ class TestSwitches(utils.StoreTestCase):
 	def test_what_the_system_keeps_is_not_taken_from_a_form(self) -> None:
 		item = frappe.get_doc("Item", self.code)
 		item.marketplace_details[0].update(
-			{"seller_sku": "forged", "disabled_by": "forged", "disabled_at": "2000-01-01", "decided_sku": "forged"}
+			{
+				"seller_sku": "forged",
+				"disabled_by": "forged",
+				"disabled_at": "2000-01-01",
+				"decided_sku": "forged",
+			}
 		)
 		item.save()
 		row = self.row()
@@ -192,8 +197,14 @@ class TestSwitches(utils.StoreTestCase):
 
 	def test_bad_mappings_are_refused(self) -> None:
 		name = frappe.db.get_value("Marketplace Listing", {"store": self.store})
-		template = utils.item(has_variants=1, attributes=[{"attribute": "Colour"}], variant_based_on="Item Attribute")
-		for item, uom, word in (("NO-SUCH-ITEM", "", "NO-SUCH-ITEM"), (template, "", "template"), (self.code, "Box", "UOM")):
+		template = utils.item(
+			has_variants=1, attributes=[{"attribute": "Colour"}], variant_based_on="Item Attribute"
+		)
+		for item, uom, word in (
+			("NO-SUCH-ITEM", "", "NO-SUCH-ITEM"),
+			(template, "", "template"),
+			(self.code, "Box", "UOM"),
+		):
 			with self.subTest(item=item, uom=uom):
 				with self.assertRaises(frappe.ValidationError) as caught:
 					api.map_listing(name, item, uom)
@@ -223,5 +234,7 @@ class TestSwitches(utils.StoreTestCase):
 		self.assertEqual(self.at_marketplace(store)[code], 6)
 		frappe.rename_doc("Item", code, f"{code}-NEW")
 		utils.synchronise()
-		listing = frappe.db.get_value("Marketplace Listing", {"store": store}, ["item", "seller_sku"], as_dict=True)
+		listing = frappe.db.get_value(
+			"Marketplace Listing", {"store": store}, ["item", "seller_sku"], as_dict=True
+		)
 		self.assertNotEqual(listing.item, code)

@@ -66,7 +66,11 @@ class TestDatabasePort(utils.StoreTestCase):
 		names = self.some_rows()
 		rows = [(names[3], "x", 1.25), (names[1], "y", 1700000000.123456)]
 		changed = FrappeDatabase().update_many(
-			"Marketplace Outbox", ("name", "kind", "at"), rows, "at = v.at, kind = v.kind", "t.kind = 'stock' AND v.kind <> 'y'"
+			"Marketplace Outbox",
+			("name", "kind", "at"),
+			rows,
+			"at = v.at, kind = v.kind",
+			"t.kind = 'stock' AND v.kind <> 'y'",
 		)
 		self.assertEqual(changed, 1)
 		found = FrappeDatabase().rows("SELECT name, at FROM `tabMarketplace Outbox` WHERE kind = 'x'")
@@ -220,9 +224,7 @@ class TestSellingMeanwhile(utils.StoreTestCase):
 		for thread in workers:
 			thread.join()
 		frappe.db.rollback()
-		self.assertEqual(
-			self.at_marketplace(store), {code: number + 1 for number, code in enumerate(codes)}
-		)
+		self.assertEqual(self.at_marketplace(store), {code: number + 1 for number, code in enumerate(codes)})
 		history = self.sandbox.control.history(shop)
 		self.assertEqual(len(history), len(codes), "every listing was written once")
 		self.assertEqual(self.sandbox.control.referee(shop)["overlapping_writes"]["count"], 0)
@@ -259,7 +261,10 @@ class TestKilledWorker(utils.StoreTestCase):
 
 		# Time passes: the lease runs out, the call can't be applied any more.
 		for table, column in (("Marketplace Store State", "lease_until"), ("Marketplace Listing", "due_at")):
-			frappe.db.sql(f"UPDATE `tab{table}` SET {column} = 0 WHERE {'name' if 'State' in table else 'store'} = %s", (store,))
+			frappe.db.sql(
+				f"UPDATE `tab{table}` SET {column} = 0 WHERE {'name' if 'State' in table else 'store'} = %s",
+				(store,),
+			)
 		frappe.db.commit()
 		utils.synchronise()
 		self.assertEqual(self.at_marketplace(store)[code], 38, "the number of now, not of then")

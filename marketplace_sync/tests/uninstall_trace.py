@@ -19,9 +19,7 @@ from contextlib import contextmanager
 import frappe
 
 APP = "marketplace_sync"
-NAMES = (
-	"marketplace[_ ](sync|listing|store|outbox|item[_ ]detail|settings|manager|user|details|state|disable|switch)|STORE-"
-)
+NAMES = "marketplace[_ ](sync|listing|store|outbox|item[_ ]detail|settings|manager|user|details|state|disable|switch)|STORE-"
 """Our names, as DocTypes, modules, fields, roles and naming series have them."""
 KEPT = {
 	"tabError Log": "FALSE",
@@ -56,7 +54,10 @@ def state(site: str) -> tuple[dict[str, set[str]], dict[str, int]]:
 		mentions = {}
 		for table, names in texts.items():
 			where = " OR ".join(f"`{name}` REGEXP %(names)s" for name in names)
-			count = frappe.db.sql(f"SELECT COUNT(*) FROM `{table}` WHERE ({where}) AND {KEPT.get(table, 'TRUE')}", {"names": NAMES})[0][0]
+			count = frappe.db.sql(
+				f"SELECT COUNT(*) FROM `{table}` WHERE ({where}) AND {KEPT.get(table, 'TRUE')}",
+				{"names": NAMES},
+			)[0][0]
 			if count:
 				mentions[table] = count
 	return columns, mentions
@@ -77,16 +78,26 @@ def use(site: str) -> None:
 			assert sandbox.control.stock(utils.shop_of(store)) == {code: 3}
 		frappe.get_doc("User", "Administrator").add_roles("Marketplace Manager")
 		frappe.get_doc("Customer Marketplace Settings", store).add_comment("Comment", "a comment")
-		frappe.db.sql("INSERT IGNORE INTO __UserSettings VALUES ('Administrator', 'Marketplace Listing', '{}')")
+		frappe.db.sql(
+			"INSERT IGNORE INTO __UserSettings VALUES ('Administrator', 'Marketplace Listing', '{}')"
+		)
 		frappe.make_property_setter(
-			{"doctype": "Marketplace Listing", "fieldname": "title", "property": "bold", "value": 1, "property_type": "Check"}
+			{
+				"doctype": "Marketplace Listing",
+				"fieldname": "title",
+				"property": "bold",
+				"value": 1,
+				"property_type": "Check",
+			}
 		)
 		frappe.db.commit()
 
 
 def bench(*arguments: str) -> None:
 	subprocess.run(
-		[sys.executable, "-m", "frappe.utils.bench_helper", "frappe", *arguments], check=True, stdout=subprocess.DEVNULL
+		[sys.executable, "-m", "frappe.utils.bench_helper", "frappe", *arguments],
+		check=True,
+		stdout=subprocess.DEVNULL,
 	)
 
 

@@ -38,7 +38,9 @@ _numbers = itertools.count(1)
 
 def before_tests() -> None:
 	"""Once before a run on a fresh site: ERPNext's own set-up, our company."""
-	if not frappe.db.get_single_value("System Settings", "setup_complete") or not frappe.db.exists("Company", {}):
+	if not frappe.db.get_single_value("System Settings", "setup_complete") or not frappe.db.exists(
+		"Company", {}
+	):
 		from erpnext.setup.utils import before_tests as set_up_erpnext
 
 		set_up_erpnext()
@@ -56,7 +58,9 @@ def world() -> None:
 			country="Indonesia",
 			chart_of_accounts="Standard",
 		).insert()
-	root = frappe.db.get_value("Warehouse", {"company": COMPANY, "is_group": 1, "parent_warehouse": ("in", ("", None))})
+	root = frappe.db.get_value(
+		"Warehouse", {"company": COMPANY, "is_group": 1, "parent_warehouse": ("in", ("", None))}
+	)
 	root = root or frappe.db.get_value("Warehouse", {"company": COMPANY, "is_group": 1}, order_by="lft")
 	for name, parent, is_group in (
 		(GROUP, root, 1),
@@ -141,7 +145,9 @@ def stock_entry(
 	return doc
 
 
-def sales_order(quantities: dict[str, float], customer_name: str = "Marketplace Test Buyer", **fields: Any) -> Any:
+def sales_order(
+	quantities: dict[str, float], customer_name: str = "Marketplace Test Buyer", **fields: Any
+) -> Any:
 	"""A submitted Sales Order out of SHOP."""
 	doc = frappe.get_doc(
 		{
@@ -153,7 +159,13 @@ def sales_order(quantities: dict[str, float], customer_name: str = "Marketplace 
 			"delivery_date": nowdate(),
 			"set_warehouse": SHOP,
 			"items": [
-				{"item_code": code, "qty": quantity, "rate": 1000, "warehouse": SHOP, "delivery_date": nowdate()}
+				{
+					"item_code": code,
+					"qty": quantity,
+					"rate": 1000,
+					"warehouse": SHOP,
+					"delivery_date": nowdate(),
+				}
 				for code, quantity in quantities.items()
 			],
 			**fields,
@@ -207,15 +219,15 @@ def close_pos(opening: str) -> None:
 
 def bin_quantities(code: str, warehouse: str = SHOP) -> tuple[float, float]:
 	"""(Actual, Reserved)"""
-	row = frappe.db.get_value("Bin", {"item_code": code, "warehouse": warehouse}, ["actual_qty", "reserved_qty"])
+	row = frappe.db.get_value(
+		"Bin", {"item_code": code, "warehouse": warehouse}, ["actual_qty", "reserved_qty"]
+	)
 	return (flt(row[0]), flt(row[1])) if row else (0.0, 0.0)
 
 
 def outbox() -> list[tuple[str, str, str, str]]:
 	"""(item, store, kind, cause) of what waits to be folded, as this connection sees it."""
-	return sorted(
-		frappe.db.sql("SELECT item_code, store, kind, cause FROM `tabMarketplace Outbox`")
-	)
+	return sorted(frappe.db.sql("SELECT item_code, store, kind, cause FROM `tabMarketplace Outbox`"))
 
 
 def clear_outbox() -> None:

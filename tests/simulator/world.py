@@ -150,7 +150,12 @@ class _Transport:
 		def run() -> None:
 			if self.worker.dead:
 				return
-			answer = work()
+			try:
+				answer = work()
+			except Broken:
+				raise
+			except Exception as error:  # as the threads of the hosts do it
+				answer = error
 			world.clock.after(world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer))
 
 		world.clock.after(late, run)

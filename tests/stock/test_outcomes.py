@@ -111,11 +111,13 @@ def test_a_bound_that_is_told_is_kept_and_sent_next():
 
 def test_a_bound_that_is_not_told_is_read_back_and_given_up_in_the_end():
 	assert change(Outcome.CLAMP).verify == rows.READ_BACK
-	assert change(Outcome.CLAMP, listing=replace(LISTING, attempts=2)).hold == rows.REJECTED
+	tired = replace(LISTING, attempts=3, reason_code="clamped")
+	assert change(Outcome.CLAMP, listing=tired).hold == rows.REJECTED
+	assert change(Outcome.CLAMP, listing=tired, lowest=3).hold == rows.REJECTED
 
 
 def test_a_rejection_waits_longer_each_time_up_to_a_day():
-	waits = [change(Outcome.REJECTED, listing=replace(LISTING, attempts=n)).due_at - NOW for n in range(8)]
+	waits = [change(Outcome.REJECTED, listing=replace(LISTING, hold=rows.REJECTED, attempts=n)).due_at - NOW for n in range(8)]
 	assert waits == sorted(waits) and waits[0] == 3_600 and waits[-1] == 86_400
 	assert change(Outcome.REJECTED).reason == "words"
 
@@ -133,7 +135,14 @@ def test_what_is_not_the_listings_fault_leaves_it_due(outcome):
 
 def test_wrong_locations_are_corrected_and_given_up_in_the_end():
 	assert change(Outcome.LOCATIONS).due_at == NOW
-	assert change(Outcome.LOCATIONS, listing=replace(LISTING, attempts=2)).hold == rows.REJECTED
+	tired = replace(LISTING, attempts=2, reason_code="locations")
+	assert change(Outcome.LOCATIONS, listing=tired).hold == rows.REJECTED
+
+
+def test_attempts_are_counted_within_one_trouble_only():
+	throttled = replace(LISTING, hold=rows.BACK_OFF, reason_code="throttled", attempts=9)
+	assert change(Outcome.REJECTED, listing=throttled).due_at == NOW + TIMING.reject_retry
+	assert change(Outcome.CLAMP, listing=throttled, lowest=4).hold == ""
 
 
 @pytest.mark.parametrize("outcome", [kind for kind in Outcome if kind is not Outcome.ACKNOWLEDGED])

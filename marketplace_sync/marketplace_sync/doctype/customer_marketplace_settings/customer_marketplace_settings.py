@@ -24,6 +24,34 @@ class CustomerMarketplaceSettings(Document):
 	# begin: auto-generated types
 	# This code is auto-generated. Do not modify anything in this block.
 
+	from typing import TYPE_CHECKING
+
+	if TYPE_CHECKING:
+		from frappe.types import DF
+		from marketplace_sync.marketplace_sync.doctype.marketplace_store_warehouse.marketplace_store_warehouse import MarketplaceStoreWarehouse
+
+		allocation_percent: DF.Percent
+		app_id: DF.Data | None
+		app_secret: DF.Password | None
+		auth_url: DF.Data | None
+		base_url: DF.Data | None
+		buffer_qty: DF.Float
+		calls_per_second: DF.Float
+		company: DF.Link
+		customer: DF.Link
+		customer_name: DF.Data | None
+		disable_on_mismatch: DF.Check
+		disable_stock_update: DF.Check
+		disabled_at: DF.Datetime | None
+		disabled_by: DF.Data | None
+		disabled_reason: DF.SmallText | None
+		marketplace: DF.Literal["Shopee", "TikTok Shop", "Tokopedia"]
+		maximum_qty: DF.Int
+		minimum_qty: DF.Int
+		service_id: DF.Data | None
+		shop_id: DF.Data | None
+		tokopedia_customer: DF.Link | None
+		warehouses: DF.Table[MarketplaceStoreWarehouse]
 	# end: auto-generated types
 
 	def before_insert(self) -> None:
@@ -86,7 +114,12 @@ class CustomerMarketplaceSettings(Document):
 		):
 			# An item form that is open now must be refused, or it would write the row again.
 			frappe.db.set_value("Item", item, {}, update_modified=True)
-		for doctype in ("Marketplace Item Detail", "Marketplace Listing", "Marketplace Sync Log", "Marketplace Outbox"):
+		for doctype in (
+			"Marketplace Item Detail",
+			"Marketplace Listing",
+			"Marketplace Sync Log",
+			"Marketplace Outbox",
+		):
 			frappe.db.delete(doctype, {"store": self.name})
 		if frappe.db.exists(STATE, self.name):
 			frappe.delete_doc(STATE, self.name, ignore_permissions=True, force=True)
@@ -110,9 +143,9 @@ class CustomerMarketplaceSettings(Document):
 				)
 				if other:
 					problems.append(
-						_("{0}: {1} is already the store {2}. Choose a Customer that no other store uses.").format(
-							_(self.meta.get_label(field)), frappe.bold(value), frappe.bold(other)
-						)
+						_(
+							"{0}: {1} is already the store {2}. Choose a Customer that no other store uses."
+						).format(_(self.meta.get_label(field)), frappe.bold(value), frappe.bold(other))
 					)
 					break
 		return problems
@@ -124,7 +157,10 @@ class CustomerMarketplaceSettings(Document):
 		rows_of_leaf: dict[str, int] = {}
 		for row in self.warehouses:
 			warehouse = frappe.db.get_value(
-				"Warehouse", row.warehouse, ["name", "company", "disabled", "is_group", "lft", "rgt"], as_dict=True
+				"Warehouse",
+				row.warehouse,
+				["name", "company", "disabled", "is_group", "lft", "rgt"],
+				as_dict=True,
 			)
 			if not warehouse:
 				continue  # Frappe's own check of links names the row
@@ -144,7 +180,12 @@ class CustomerMarketplaceSettings(Document):
 				continue
 			leaves = frappe.get_all(
 				"Warehouse",
-				filters={"lft": (">=", warehouse.lft), "rgt": ("<=", warehouse.rgt), "is_group": 0, "disabled": 0},
+				filters={
+					"lft": (">=", warehouse.lft),
+					"rgt": ("<=", warehouse.rgt),
+					"is_group": 0,
+					"disabled": 0,
+				},
 				pluck="name",
 			)
 			if not leaves:
@@ -156,9 +197,9 @@ class CustomerMarketplaceSettings(Document):
 			twice = sorted(leaf for leaf in leaves if leaf in rows_of_leaf)
 			if twice:
 				problems.append(
-					_("Warehouses, row {0}: {1} is in row {2} already and would count twice. Delete one of them.").format(
-						row.idx, frappe.bold(", ".join(twice[:3])), rows_of_leaf[twice[0]]
-					)
+					_(
+						"Warehouses, row {0}: {1} is in row {2} already and would count twice. Delete one of them."
+					).format(row.idx, frappe.bold(", ".join(twice[:3])), rows_of_leaf[twice[0]])
 				)
 			rows_of_leaf.update({leaf: row.idx for leaf in leaves if leaf not in rows_of_leaf})
 		return problems
@@ -171,7 +212,9 @@ class CustomerMarketplaceSettings(Document):
 			if self.get(field) and self.marketplace in CONNECTORS:
 				try:
 					check_base_url(
-						self.get(field), CONNECTORS[self.marketplace].allowed_hosts, _(self.meta.get_label(field))
+						self.get(field),
+						CONNECTORS[self.marketplace].allowed_hosts,
+						_(self.meta.get_label(field)),
 					)
 				except ValueError as error:
 					problems.append(str(error))
@@ -182,9 +225,9 @@ class CustomerMarketplaceSettings(Document):
 			and frappe.db.exists("Marketplace Listing", {"store": self.name})
 		):
 			problems.append(
-				_("Marketplace: this store's listings are those of {0}. Create another store for {1}.").format(
-					frappe.bold(before.marketplace), frappe.bold(self.marketplace)
-				)
+				_(
+					"Marketplace: this store's listings are those of {0}. Create another store for {1}."
+				).format(frappe.bold(before.marketplace), frappe.bold(self.marketplace))
 			)
 		return problems
 

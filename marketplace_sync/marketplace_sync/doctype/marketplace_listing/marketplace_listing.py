@@ -13,6 +13,50 @@ class MarketplaceListing(Document):
 	# begin: auto-generated types
 	# This code is auto-generated. Do not modify anything in this block.
 
+	from typing import TYPE_CHECKING
+
+	if TYPE_CHECKING:
+		from frappe.types import DF
+
+		acked_at: DF.Float
+		acked_qty: DF.Int
+		acked_split: DF.SmallText | None
+		acked_ver: DF.Int
+		attempts: DF.Int
+		bounds_until: DF.Float
+		cause: DF.Data | None
+		ceiling_qty: DF.Int
+		delisted: DF.Check
+		desired_ver: DF.Int
+		dirty_at: DF.Float
+		due_at: DF.Float
+		external_product_id: DF.Data | None
+		external_sku_id: DF.Data | None
+		floor_qty: DF.Int
+		fulfilled_by_marketplace: DF.Check
+		hold: DF.Literal["", "In Flight", "Quarantine", "Back-off", "Locked", "Clamped", "Parked", "Rejected", "Disabled"]
+		item: DF.Link | None
+		lease_token: DF.Int
+		mapped_by: DF.Data | None
+		mapping_note: DF.SmallText | None
+		priority: DF.Int
+		reason: DF.SmallText | None
+		reason_code: DF.Data | None
+		remote_at: DF.Float
+		remote_locations: DF.SmallText | None
+		remote_qty: DF.Int
+		remote_status: DF.Data | None
+		seen_at: DF.Float
+		seller_sku: DF.Data | None
+		sent_at: DF.Float
+		sent_qty: DF.Int
+		sent_ver: DF.Int
+		stocked: DF.Check
+		store: DF.Link
+		storefronts: DF.SmallText | None
+		title: DF.Data | None
+		uom: DF.Link | None
+		verify: DF.Int
 	# end: auto-generated types
 
 	def before_insert(self) -> None:
@@ -25,7 +69,9 @@ class MarketplaceListing(Document):
 		if not self.item:
 			self.uom = None
 			return
-		item = frappe.db.get_value("Item", self.item, ["has_variants", "stock_uom", "variant_of"], as_dict=True)
+		item = frappe.db.get_value(
+			"Item", self.item, ["has_variants", "stock_uom", "variant_of"], as_dict=True
+		)
 		if not item:
 			return  # Frappe's own link check says so
 		if item.has_variants:
@@ -44,9 +90,9 @@ class MarketplaceListing(Document):
 			)
 			if not known:
 				frappe.throw(
-					_("UOM: {0} has no conversion factor for {1}. Add it to the item's UOM table first.").format(
-						frappe.bold(self.item), frappe.bold(self.uom)
-					)
+					_(
+						"UOM: {0} has no conversion factor for {1}. Add it to the item's UOM table first."
+					).format(frappe.bold(self.item), frappe.bold(self.uom))
 				)
 
 	def db_update(self) -> None:
@@ -63,11 +109,16 @@ class MarketplaceListing(Document):
 			return
 		map_listing(FrappeSite(), self.name, self.item or "", self.uom or "", by=frappe.session.user)
 		frappe.db.set_value(
-			self.doctype, self.name, {"modified": self.modified, "modified_by": self.modified_by}, update_modified=False
+			self.doctype,
+			self.name,
+			{"modified": self.modified, "modified_by": self.modified_by},
+			update_modified=False,
 		)
 
 
 def on_doctype_update() -> None:
 	"""Indexes beyond those of single fields."""
 	frappe.db.add_unique("Marketplace Listing", list(UNIQUE), constraint_name="unique_external_ids")
-	frappe.db.add_index("Marketplace Listing", ["store", "priority", "due_at"], index_name="store_priority_due")
+	frappe.db.add_index(
+		"Marketplace Listing", ["store", "priority", "due_at"], index_name="store_priority_due"
+	)

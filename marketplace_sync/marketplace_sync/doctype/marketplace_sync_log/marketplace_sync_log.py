@@ -12,6 +12,19 @@ class MarketplaceSyncLog(Document):
 	# begin: auto-generated types
 	# This code is auto-generated. Do not modify anything in this block.
 
+	from typing import TYPE_CHECKING
+
+	if TYPE_CHECKING:
+		from frappe.types import DF
+
+		at: DF.Float
+		cause: DF.SmallText | None
+		kind: DF.Data | None
+		lines: DF.LongText | None
+		outcome: DF.Data | None
+		request_id: DF.Data | None
+		store: DF.Link | None
+		summary: DF.SmallText | None
 	# end: auto-generated types
 
 	@staticmethod

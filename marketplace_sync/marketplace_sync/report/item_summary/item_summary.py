@@ -71,7 +71,11 @@ def execute(filters: dict[str, Any] | None = None):
 	if not asked.include_unlisted:
 		rows = {code: row for code, row in rows.items() if row.stores}
 	if asked.state:
-		rows = {code: row for code, row in rows.items() if any(one.state == asked.state for one in row.stores.values())}
+		rows = {
+			code: row
+			for code, row in rows.items()
+			if any(one.state == asked.state for one in row.stores.values())
+		}
 	if asked.only_differences:
 		rows = {code: row for code, row in rows.items() if any(one.differs for one in row.stores.values())}
 	_read_warehouses(site, asked, stores, rows)
@@ -90,7 +94,11 @@ def _items(asked: frappe._dict) -> dict[str, _Row]:
 			frappe.get_all("Item Group", filters={"lft": (">=", lft), "rgt": ("<=", rgt)}, pluck="name"),
 		)
 	found = frappe.get_list(
-		"Item", filters=conditions, fields=["name", "item_name", "item_group"], order_by="name", limit_page_length=0
+		"Item",
+		filters=conditions,
+		fields=["name", "item_name", "item_group"],
+		order_by="name",
+		limit_page_length=0,
 	)
 	return {item.name: _Row(item.name, item.item_name, item.item_group) for item in found}
 
@@ -144,7 +152,9 @@ def _read_warehouses(
 		conditions.update({"lft": (">=", lft), "rgt": ("<=", rgt)})
 	elif asked.store and stores:
 		conditions["name"] = ("in", [feeding.warehouse for feeding in stores[0].warehouses])
-	warehouses = frappe.get_list("Warehouse", filters=conditions, order_by="lft", pluck="name", limit_page_length=0)
+	warehouses = frappe.get_list(
+		"Warehouse", filters=conditions, order_by="lft", pluck="name", limit_page_length=0
+	)
 	found = read_stock(site.db, list(rows), warehouses)
 	for code, per_warehouse in found.items():
 		rows[code].per_warehouse = {
@@ -177,7 +187,14 @@ def _data(site: FrappeSite, stores: list[Store], rows: dict[str, _Row]) -> list[
 		for warehouse, stock in row.per_warehouse.items():
 			data.append({"item": row.item, "warehouse": warehouse, "indent": 1, **_quantities(stock)})
 	if data:
-		data.append({"item_name": _("Total of {0} items").format(len(rows)), "is_grand_total": 1, "indent": 0, **grand})
+		data.append(
+			{
+				"item_name": _("Total of {0} items").format(len(rows)),
+				"is_grand_total": 1,
+				"indent": 0,
+				**grand,
+			}
+		)
 	return data
 
 
