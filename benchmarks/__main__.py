@@ -23,7 +23,9 @@ ROWS = {
 def main() -> None:
 	parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 	parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)}")
-	parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")
+	parser.add_argument(
+		"--quick", action="store_true", help="small sizes: shows that it works, measures little"
+	)
 	given = parser.parse_args()
 	unknown = [row for row in given.rows if row not in ROWS]
 	if unknown:

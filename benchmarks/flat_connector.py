@@ -86,7 +86,10 @@ class Flat(Connector):
 			outcome = Outcome.THROTTLED if answer.status == 429 else Outcome.REJECTED
 			said = text(answer.body.get("message"))
 			return CallResult(
-				tuple(RowResult(line.key, outcome, message=said, retry_after=answer.retry_after) for line in lines)
+				tuple(
+					RowResult(line.key, outcome, message=said, retry_after=answer.retry_after)
+					for line in lines
+				)
 			)
 		results = {text(row.get("sku")): row for row in records(answer.body.get("results"))}
 		return CallResult(tuple(_result(line.key, results.get(line.seller_sku)) for line in lines))
@@ -100,9 +103,13 @@ class Flat(Connector):
 		if answer.status != 200:
 			outcome = Outcome.THROTTLED if answer.status == 429 else Outcome.AMBIGUOUS
 			return ReadResult(failure=RowResult("", outcome, retry_after=answer.retry_after))
-		shown = {text(row.get("sku")): whole(row.get("quantity")) for row in records(answer.body.get("stock"))}
+		shown = {
+			text(row.get("sku")): whole(row.get("quantity")) for row in records(answer.body.get("stock"))
+		}
 		found = ((ref.key, shown.get(ref.sku_id)) for ref in refs)
-		return ReadResult(tuple(RemoteStock(key, quantity) for key, quantity in found if quantity is not None))
+		return ReadResult(
+			tuple(RemoteStock(key, quantity) for key, quantity in found if quantity is not None)
+		)
 
 	def catalogue(self, pace: Pace, changed_since: float | None = None) -> Iterator[list[CatalogueRow]]:
 		page: int | None = 1
@@ -171,4 +178,6 @@ class FlatSite(EmbeddedSite):
 	def capabilities(self, store: str) -> Capabilities:
 		if self.store(store).marketplace != Flat.label:
 			return super().capabilities(store)
-		return replace(Flat.capabilities, listings_per_read=Flat.capabilities.listings_per_read * self.bulk_read)
+		return replace(
+			Flat.capabilities, listings_per_read=Flat.capabilities.listings_per_read * self.bulk_read
+		)

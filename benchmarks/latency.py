@@ -34,7 +34,11 @@ def run(sizes: Sizes) -> None:
 		on.delay(DELAY)
 		for _round in range(sizes.latency_rounds):
 			with Workers(on.site) as workers:
-				idle.append(_one_by_one(on, sizes.changes, lambda item, workers=workers: on.wait_until_in_sync(workers)))
+				idle.append(
+					_one_by_one(
+						on, sizes.changes, lambda item, workers=workers: on.wait_until_in_sync(workers)
+					)
+				)
 			job = JobPerChange(on)
 			jobs += _one_by_one(on, sizes.rival_listings // 4, lambda item, job=job: job.work([item]))
 			on.drain()
@@ -49,7 +53,12 @@ def run(sizes: Sizes) -> None:
 			for _round in range(min(2, sizes.latency_rounds)):
 				busy.append(_during_resync(on, workers))
 	_figures("during the resync", busy, None, 5.0)
-	figure("job per change, idle: p50", [percentile(jobs, 50)], "s", note="a fork; on a site a job costs far more")
+	figure(
+		"job per change, idle: p50",
+		[percentile(jobs, 50)],
+		"s",
+		note="a fork; on a site a job costs far more",
+	)
 	say("job per change during the resync: behind all jobs that were queued before (row 2: hours).")
 	say("polling: 0 to 300 s until the next pass (5 minutes is its shortest period), then the pass.")
 
@@ -103,13 +112,17 @@ def _during_resync(on: Stage, workers: Workers) -> list[float]:
 
 
 def _resync_left(on: Stage) -> int:
-	count = on.site.db.rows("SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2", (on.store,))
+	count = on.site.db.rows(
+		"SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2", (on.store,)
+	)
 	on.site.db.commit()
 	return count[0][0]
 
 
 def _left(on: Stage, item: str) -> int:
-	found = on.site.db.rows("SELECT SUM(actual_qty - reserved_qty) FROM `tabBin` WHERE item_code = %s", (item,))
+	found = on.site.db.rows(
+		"SELECT SUM(actual_qty - reserved_qty) FROM `tabBin` WHERE item_code = %s", (item,)
+	)
 	on.site.db.commit()
 	return int(found[0][0])
 

@@ -36,17 +36,33 @@ def run(sizes: Sizes) -> None:
 	small = [_peak(SMALL)[0] for _round in range(3)]
 	figure(f"{SMALL:,} listings", small, "MB")
 	large, seconds = _peak(sizes.memory)
-	figure(f"{sizes.memory:,} listings", [large], "MB", note=f"in {number(seconds)} s, {number(sizes.memory / seconds)} listings/s")
+	figure(
+		f"{sizes.memory:,} listings",
+		[large],
+		"MB",
+		note=f"in {number(seconds)} s, {number(sizes.memory / seconds)} listings/s",
+	)
 	figure("the difference", [large - one for one in small], "MB", at_most(32))
 
 
 def _peak(listings: int) -> tuple[float, float]:
 	"""(MB, seconds) of a resync in a process of its own."""
-	with tempfile.TemporaryDirectory(prefix="marketplace-sync-benchmark-") as folder, start_process() as sandbox:
-		told = sandbox.control.create_shop({"id": SHOP, "dialect": "flat", "generate": {"skus": listings, "stock": 3}})
+	with (
+		tempfile.TemporaryDirectory(prefix="marketplace-sync-benchmark-") as folder,
+		start_process() as sandbox,
+	):
+		told = sandbox.control.create_shop(
+			{"id": SHOP, "dialect": "flat", "generate": {"skus": listings, "stock": 3}}
+		)
 		site = FlatSite(Path(folder) / "site.db")
 		account = Account(
-			"Flat", sandbox.base_url("flat"), "", "benchmark", "benchmark", shop_id=SHOP, access_token=told["access_token"]
+			"Flat",
+			sandbox.base_url("flat"),
+			"",
+			"benchmark",
+			"benchmark",
+			shop_id=SHOP,
+			access_token=told["access_token"],
 		)
 		store = site.add_store(account, "Benchmark", COMPANY, [FRONT, BACK], calls_per_second=UNLIMITED)
 		_fill(site, store, listings)
@@ -76,7 +92,15 @@ def _fill(site: FlatSite, store: str, count: int) -> None:
 		)
 		site.db.insert_many(
 			"Marketplace Listing",
-			("name", "store", "seller_sku", "external_product_id", "external_sku_id", "item", "remote_status"),
+			(
+				"name",
+				"store",
+				"seller_sku",
+				"external_product_id",
+				"external_sku_id",
+				"item",
+				"remote_status",
+			),
 			[(f"{store}-{item}-{item}", store, item, item, item, item, "Active") for item in piece],
 		)
 		site.db.commit()

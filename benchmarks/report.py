@@ -54,11 +54,19 @@ def heading(row: str, title: str, how: str) -> None:
 
 
 def figure(
-	what: str, values: Sequence[float], unit: str, goal: Goal | None = None, *, note: str = "", value: float | None = None
+	what: str,
+	values: Sequence[float],
+	unit: str,
+	goal: Goal | None = None,
+	*,
+	note: str = "",
+	value: float | None = None,
 ) -> float:
 	"""Print one figure: the median of the rounds (or `value`), their lowest and highest, and the verdict."""
 	shown = median(values) if value is None else value
-	spread = f"({number(min(values))} to {number(max(values))} in {len(values)} rounds)" if len(values) > 1 else ""
+	spread = (
+		f"({number(min(values))} to {number(max(values))} in {len(values)} rounds)" if len(values) > 1 else ""
+	)
 	parts = [f"{number(shown)} {unit}", spread, goal.verdict(shown) if goal else "", note]
 	print(f"   {what:<42} " + "  ".join(filter(None, parts)), flush=True)
 	return shown

@@ -58,7 +58,13 @@ def _timed_resync(on: Stage, what: str, wrong: list[str], goal=None) -> float:
 		resync(on.site, store=on.store)
 		done = on.drain()
 	on.must_be_equal()
-	figure(what, [seconds()], "s", goal, note=f"{on.calls():,} calls, {done.sent:,} written, {done.read_back:,} read back")
+	figure(
+		what,
+		[seconds()],
+		"s",
+		goal,
+		note=f"{on.calls():,} calls, {done.sent:,} written, {done.read_back:,} read back",
+	)
 	_verdict(on)
 	return seconds()
 
@@ -66,12 +72,20 @@ def _timed_resync(on: Stage, what: str, wrong: list[str], goal=None) -> float:
 def _verdict(on: Stage) -> None:
 	report = on.sandbox.control.referee(SHOP)
 	above, early = (report[kind]["count"] for kind in ("windows_above_limit", "early_after_retry_after"))
-	figure("  referee: windows above the limit", [above], "", at_most(0), note=f"most calls in a second: {report['worst_window']}")
+	figure(
+		"  referee: windows above the limit",
+		[above],
+		"",
+		at_most(0),
+		note=f"most calls in a second: {report['worst_window']}",
+	)
 	figure("  referee: calls before Retry-After", [early], "", at_most(0))
 	others = {
 		kind: value["count"]
 		for kind, value in report.items()
-		if isinstance(value, dict) and value["count"] and kind not in ("windows_above_limit", "early_after_retry_after")
+		if isinstance(value, dict)
+		and value["count"]
+		and kind not in ("windows_above_limit", "early_after_retry_after")
 	}
 	if others:
 		say(f"  referee: {others}")

@@ -42,7 +42,9 @@ class Polling(Rival):
 		super().__init__(stage)
 		db = self.site.db
 		# The connector's own table: one row an item, with the moment of its last sync.
-		db.execute("CREATE TABLE IF NOT EXISTS `tabEcommerce Item` (name TEXT PRIMARY KEY, item TEXT UNIQUE, synced_at TEXT)")
+		db.execute(
+			"CREATE TABLE IF NOT EXISTS `tabEcommerce Item` (name TEXT PRIMARY KEY, item TEXT UNIQUE, synced_at TEXT)"
+		)
 		db.execute(
 			"INSERT OR IGNORE INTO `tabEcommerce Item` SELECT name, item, '' FROM `tabMarketplace Listing` WHERE store = %s",
 			(stage.store,),
@@ -68,7 +70,10 @@ class Polling(Rival):
 			answer = self.connector.call("GET", "/v1/stock", [("skus", item)])
 			assert answer.status == 200 and answer.body["stock"], item
 			self._set(item, quantity)
-			db.execute("UPDATE `tabEcommerce Item` SET synced_at = %s WHERE name = %s", (timestamp(self.site.now()), name))
+			db.execute(
+				"UPDATE `tabEcommerce Item` SET synced_at = %s WHERE name = %s",
+				(timestamp(self.site.now()), name),
+			)
 			db.commit()
 		return len(rows)
 
@@ -96,7 +101,8 @@ class JobPerChange(Rival):
 	def job(self, db: Database, item: str) -> None:
 		"""What one job does: the listing, its quantity, the call, a log line, a commit."""
 		listing = db.rows(
-			"SELECT name, seller_sku FROM `tabMarketplace Listing` WHERE store = %s AND item = %s", (self.stage.store, item)
+			"SELECT name, seller_sku FROM `tabMarketplace Listing` WHERE store = %s AND item = %s",
+			(self.stage.store, item),
 		)[0]
 		quantity = db.rows(
 			"SELECT SUM(actual_qty - reserved_qty) FROM `tabBin` WHERE item_code = %s AND warehouse IN"
@@ -136,7 +142,9 @@ class Counting:
 		self.count += bool(rows)
 		self._db.insert_many(table, columns, rows)
 
-	def update_many(self, table: str, columns: Sequence[str], rows: Sequence[Any], set_sql: str, where_sql: str = "") -> int:
+	def update_many(
+		self, table: str, columns: Sequence[str], rows: Sequence[Any], set_sql: str, where_sql: str = ""
+	) -> int:
 		self.count += bool(rows)
 		return self._db.update_many(table, columns, rows, set_sql, where_sql)
 
@@ -151,5 +159,3 @@ class Counting:
 	def rollback(self) -> None:
 		self.count += 1
 		self._db.rollback()
-
-

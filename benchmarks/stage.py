@@ -48,7 +48,9 @@ class Stage:
 
 	def pace(self, calls_per_second: float) -> None:
 		"""What the store's settings say; 0 = the connector's own assumption."""
-		self.site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET calls_per_second = %s", (calls_per_second,))
+		self.site.db.execute(
+			"UPDATE `tabCustomer Marketplace Settings` SET calls_per_second = %s", (calls_per_second,)
+		)
 		# What was reserved at another rate is forgotten.
 		self.site.db.execute("UPDATE `tabMarketplace Store State` SET rate_tat = 0")
 		self.site.db.commit()
@@ -66,9 +68,15 @@ class Stage:
 		items = items or self.items
 		now = self.site.stamp(self.site.now())
 		bins = [(f"{item}/{FRONT}", now) for item in items]
-		db.update_many("Bin", ("name", "modified"), bins, "actual_qty = t.actual_qty + 1, modified = v.modified")
+		db.update_many(
+			"Bin", ("name", "modified"), bins, "actual_qty = t.actual_qty + 1, modified = v.modified"
+		)
 		for start in range(0, len(items), PIECE):
-			record(db, self.site.now(), [OutboxRow(item, cause="Benchmark") for item in items[start : start + PIECE]])
+			record(
+				db,
+				self.site.now(),
+				[OutboxRow(item, cause="Benchmark") for item in items[start : start + PIECE]],
+			)
 		db.commit()
 
 	def edit_by_hand(self, items: Sequence[str]) -> None:
@@ -115,12 +123,16 @@ class Stage:
 	def must_be_equal(self, items: Sequence[str] = ()) -> None:
 		"""Raises AssertionError unless the marketplace shows what the ledger has: a fast wrong number is worth nothing."""
 		wanted: dict[str, int] = dict.fromkeys(items or self.items, 0)
-		rows: list[Row] = self.site.db.rows("SELECT item_code, SUM(actual_qty - reserved_qty) FROM `tabBin` GROUP BY item_code")
+		rows: list[Row] = self.site.db.rows(
+			"SELECT item_code, SUM(actual_qty - reserved_qty) FROM `tabBin` GROUP BY item_code"
+		)
 		self.site.db.commit()
 		wanted.update((item, int(available)) for item, available in rows if item in wanted)
 		shown = self.sandbox.control.stock(SHOP)
 		wrong = [item for item, quantity in wanted.items() if shown.get(item) != quantity]
-		assert not wrong, f"{len(wrong)} of {len(wanted)} wrong, e.g. {wrong[0]}: {shown.get(wrong[0])}, not {wanted[wrong[0]]}"
+		assert not wrong, (
+			f"{len(wrong)} of {len(wanted)} wrong, e.g. {wrong[0]}: {shown.get(wrong[0])}, not {wanted[wrong[0]]}"
+		)
 
 
 def codes(count: int) -> list[str]:
@@ -144,13 +156,21 @@ def stage(listings: int, dialect: str = "flat", *, per_product: int = 1) -> Iter
 	try:
 		with start_process() as sandbox:
 			told = sandbox.control.create_shop(
-				{"id": SHOP, "dialect": dialect, "generate": {"skus": listings, "per_product": per_product, "stock": 3}}
+				{
+					"id": SHOP,
+					"dialect": dialect,
+					"generate": {"skus": listings, "per_product": per_product, "stock": 3},
+				}
 			)
 			site = FlatSite(folder / "site.db", applies_within=1.0)
 			items = codes(listings)
 			receive(site, items)
 			store = site.add_store(
-				_account(sandbox, dialect, told), "Benchmark", COMPANY, [FRONT, BACK], calls_per_second=UNLIMITED
+				_account(sandbox, dialect, told),
+				"Benchmark",
+				COMPANY,
+				[FRONT, BACK],
+				calls_per_second=UNLIMITED,
 			)
 			refresh(site, store, full=True)
 			site.switch(store, on=True, by="benchmark")

@@ -33,7 +33,12 @@ def drain(sizes: Sizes) -> None:
 			on.drain()
 	figure("this engine", ours, "listings/s", at_least(3_000))
 	figure("polling", polling, "listings/s", note=f"{len(few)} listings")
-	figure("job per change, a fork each", jobs, "listings/s", note=f"{len(few)} listings; on a site a job costs far more")
+	figure(
+		"job per change, a fork each",
+		jobs,
+		"listings/s",
+		note=f"{len(few)} listings; on a site a job costs far more",
+	)
 	figure("this engine to polling", [a / b for a, b in zip(ours, polling, strict=True)], "times")
 	figure("this engine to job per change", [a / b for a, b in zip(ours, jobs, strict=True)], "times")
 
@@ -59,10 +64,20 @@ def statements(sizes: Sizes) -> None:
 		few = on.items[: sizes.rival_listings]
 		poll = Polling(on)
 		polling = _polling_statements(on, poll, few)
-		figure("polling", [polling], "statements", note=f"{len(few)} listings; {polling / ours:,.0f} times as many")
+		figure(
+			"polling",
+			[polling],
+			"statements",
+			note=f"{len(few)} listings; {polling / ours:,.0f} times as many",
+		)
 		on.drain()
 		jobs = _counted(on, lambda: _jobs_in_process(on, few), len(few), few)
-		figure("job per change", [jobs], "statements", note=f"{len(few)} listings; {jobs / ours:,.0f} times as many")
+		figure(
+			"job per change",
+			[jobs],
+			"statements",
+			note=f"{len(few)} listings; {jobs / ours:,.0f} times as many",
+		)
 		on.drain()
 		on.delay(0.1)
 		on.limit(50)
@@ -73,7 +88,12 @@ def statements(sizes: Sizes) -> None:
 		with stage(2_000, dialect, per_product=5) as on:
 			on.drain()
 			own = [_counted(on, on.drain, 2_000, on.items) for _round in range(min(3, sizes.rounds))]
-			figure(f"this engine, {dialect}, 5 SKUs a product", own, "statements", note="a call a product, no limit")
+			figure(
+				f"this engine, {dialect}, 5 SKUs a product",
+				own,
+				"statements",
+				note="a call a product, no limit",
+			)
 	say("A job's own statements on a site (session, job log) are not in the rival's figure.")
 
 

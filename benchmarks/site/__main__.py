@@ -16,12 +16,16 @@ ROWS = ("capture", "latency", "drain")
 
 def main() -> None:
 	parser = argparse.ArgumentParser(
-		prog="python -m benchmarks.site", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+		prog="python -m benchmarks.site",
+		description=__doc__,
+		formatter_class=argparse.RawDescriptionHelpFormatter,
 	)
 	parser.add_argument("bench", metavar="BENCH", type=Path, help="path of the bench")
 	parser.add_argument("site", metavar="SITE")
 	parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)}; without: all")
-	parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")
+	parser.add_argument(
+		"--quick", action="store_true", help="small sizes: shows that it works, measures little"
+	)
 	given = parser.parse_args()
 	sites, python = given.bench.resolve() / "sites", given.bench.resolve() / "env" / "bin" / "python"
 	if not (sites / given.site / "site_config.json").exists():

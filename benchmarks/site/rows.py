@@ -51,7 +51,9 @@ def run(site: str, rows: Sequence[str], *, quick: bool) -> None:
 
 def _check(site: str) -> None:
 	if not frappe.conf.allow_tests:
-		sys.exit(f"{site} is not a site for trying: bench --site {site} set-config allow_tests true says that it is")
+		sys.exit(
+			f"{site} is not a site for trying: bench --site {site} set-config allow_tests true says that it is"
+		)
 	if "marketplace_sync" not in frappe.get_installed_apps():
 		sys.exit(f"{site} has no marketplace_sync: bench --site {site} install-app marketplace_sync")
 	for store, url in frappe.db.sql("SELECT name, base_url FROM `tabCustomer Marketplace Settings`"):
@@ -117,7 +119,13 @@ def _order(items: Sequence[str]):
 		transaction_date=frappe.utils.nowdate(),
 		delivery_date=frappe.utils.nowdate(),
 		items=[
-			{"item_code": item, "qty": 1, "rate": 1000, "warehouse": utils.SHOP, "delivery_date": frappe.utils.nowdate()}
+			{
+				"item_code": item,
+				"qty": 1,
+				"rate": 1000,
+				"warehouse": utils.SHOP,
+				"delivery_date": frappe.utils.nowdate(),
+			}
 			for item in items
 		],
 	).insert()
@@ -211,10 +219,14 @@ def latency(sandbox: SandboxProcess, quick: bool) -> None:
 	_drain_all(FrappeSite(), store, pace=1_000.0)
 	sandbox.control.add_fault("latency", shop=shop, seconds=DELAY)
 	with _worker():
-		say(f"an empty job costs {number(1000 * _job_seconds(10 if quick else 40))} ms of a worker (fork, site, connection)")
+		say(
+			f"an empty job costs {number(1000 * _job_seconds(10 if quick else 40))} ms of a worker (fork, site, connection)"
+		)
 		idle = [_applied_after(sandbox, shop, items[n % len(items)]) for n in range(changes)]
 		_latency_figures("idle", idle, 0.5, 2.0)
-		frappe.db.sql("UPDATE `tabMarketplace Listing` SET verify = 2 WHERE store = %s", (store,))  # send, whatever it shows
+		frappe.db.sql(
+			"UPDATE `tabMarketplace Listing` SET verify = 2 WHERE store = %s", (store,)
+		)  # send, whatever it shows
 		record(FrappeDatabase(), time.time(), [OutboxRow(store=store, kind="midnight", cause="Benchmark")])
 		frappe.db.commit()
 		wake.wake()
@@ -236,7 +248,13 @@ def _latency_figures(when: str, delays: Sequence[float], p50: float | None, p99:
 	if not delays:
 		say(f"{when}: the resync was over before anything could be measured")
 		return
-	figure(f"{when}: p50", [percentile(delays, 50)], "s", at_most(p50) if p50 else None, note=f"of {len(delays)} changes")
+	figure(
+		f"{when}: p50",
+		[percentile(delays, 50)],
+		"s",
+		at_most(p50) if p50 else None,
+		note=f"of {len(delays)} changes",
+	)
 	figure(f"{when}: p99", [percentile(delays, 99)], "s", at_most(p99), note=f"fastest {number(min(delays))}")
 
 
@@ -267,7 +285,9 @@ def _applied_after(sandbox: SandboxProcess, shop: str, item: str) -> float:
 
 def _resync_left(store: str) -> int:
 	frappe.db.rollback()
-	return frappe.db.sql("SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2", (store,))[0][0]
+	return frappe.db.sql(
+		"SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2", (store,)
+	)[0][0]
 
 
 def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -281,7 +301,16 @@ def _until(true: Callable[[], bool], seconds: float = 120.0) -> None:
 @contextmanager
 def _worker() -> Iterator[None]:
 	"""A worker of the bench, as its supervisor would start it."""
-	command = [sys.executable, "-m", "frappe.utils.bench_helper", "frappe", "worker", "--queue", "short", "--quiet"]
+	command = [
+		sys.executable,
+		"-m",
+		"frappe.utils.bench_helper",
+		"frappe",
+		"worker",
+		"--queue",
+		"short",
+		"--quiet",
+	]
 	process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 	try:
 		yield
@@ -326,9 +355,15 @@ def throughput(sandbox: SandboxProcess, quick: bool) -> None:
 	_drain_all(site, store)
 	speeds, statements, beginnings = [], [], []
 	for _round in range(rounds):
-		frappe.db.sql("UPDATE `tabBin` SET actual_qty = actual_qty + 1 WHERE item_code LIKE %s", (f"{BULK}%",))
+		frappe.db.sql(
+			"UPDATE `tabBin` SET actual_qty = actual_qty + 1 WHERE item_code LIKE %s", (f"{BULK}%",)
+		)
 		for start in range(0, len(items), 1_000):
-			record(site.db, site.now(), [OutboxRow(item, cause="Benchmark") for item in items[start : start + 1_000]])
+			record(
+				site.db,
+				site.now(),
+				[OutboxRow(item, cause="Benchmark") for item in items[start : start + 1_000]],
+			)
 		frappe.db.commit()
 		asked, began = _questions(), _begun()
 		with timed() as seconds:
@@ -342,7 +377,9 @@ def throughput(sandbox: SandboxProcess, quick: bool) -> None:
 		assert not wrong, f"{wrong} numbers are wrong"
 	figure("listings", speeds, "listings/s", at_least(3_000))
 	figure("statements per 1,000 listings", statements, "statements", at_most(30))
-	figure("  besides: START TRANSACTION", beginnings, "statements", note="which Frappe sends after every COMMIT")
+	figure(
+		"  besides: START TRANSACTION", beginnings, "statements", note="which Frappe sends after every COMMIT"
+	)
 
 
 FLAT_SHOP = "flat"
@@ -391,8 +428,19 @@ def _flat(sandbox: SandboxProcess, items: Sequence[str]) -> tuple[FlatFrappeSite
 	for start in range(0, len(items), 1_000):
 		site.db.insert_many(
 			"Marketplace Listing",
-			("name", "store", "seller_sku", "external_product_id", "external_sku_id", "item", "remote_status"),
-			[(f"{store}-{n}-{n}", store, item, item, item, item, "Active") for n, item in enumerate(items[start : start + 1_000], start)],
+			(
+				"name",
+				"store",
+				"seller_sku",
+				"external_product_id",
+				"external_sku_id",
+				"item",
+				"remote_status",
+			),
+			[
+				(f"{store}-{n}-{n}", store, item, item, item, item, "Active")
+				for n, item in enumerate(items[start : start + 1_000], start)
+			],
 		)
 	frappe.db.commit()
 	return site, store

@@ -20,6 +20,4 @@ def get_connector(account: Account) -> Connector:
 	return CONNECTORS[account.marketplace](account)
 
 
-connect = get_connector
-
-__all__ = ["CONNECTORS", "connect", "get_connector"]
+__all__ = ["CONNECTORS", "get_connector"]

@@ -88,6 +88,8 @@ class CallResult:
 
 	rows: tuple[RowResult, ...]
 	request_id: str = ""
+	extra_calls: int = 0
+	"""Calls that were made beside the write (at most so many), so that the rate limit can make up for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,9 +240,6 @@ class Shopee(Connector):
 		"open.shopee.com",
 		"open.sandbox.test-stable.shopee.com",
 	)
-	look_up_locks = True
-	"""Whether a write that met a promotion asks, with one more call, when it ends."""
-
 	def __init__(
 		self, account: Account, *, http: HttpClient | None = None, clock: Callable[[], float] = time.time
 	):
@@ -348,7 +345,7 @@ class Shopee(Connector):
 			result = CallResult(_write_rows(lines, answer, request.mask), request_id)
 		except Refusal as refusal:
 			result = refusal.call(lines)
-		if self.look_up_locks and any(_in_promotion(row) for row in result.rows):
+		if any(_in_promotion(row) for row in result.rows):
 			result = self._with_lock_ends(lines, result, deadline)
 		return result
 
@@ -361,9 +358,10 @@ class Shopee(Connector):
 		try:
 			ends = self._lock_ends(lines[0].product_id, min(5.0, deadline.left()))
 		except Refusal:
-			return result
+			return replace(result, extra_calls=1)
 		return replace(
 			result,
+			extra_calls=1,
 			rows=tuple(
 				replace(row, retry_at=ends.get(line.sku_id or NO_MODEL)) if _in_promotion(row) else row
 				for line, row in zip(lines, result.rows, strict=True)

@@ -427,9 +427,9 @@ class EmbeddedSite:
 		return Account(*(value or "" for value in found[0][:9]), access_expires_at=found[0][9] or 0.0)
 
 	def connector(self, store: str) -> Connector:
-		from marketplace_sync.connectors import connect
+		from marketplace_sync.connectors import get_connector
 
-		connector = connect(self._account(store))
+		connector = get_connector(self._account(store))
 		if self._applies_within is not None:
 			# On the one object, not on its class.
 			connector.capabilities = self._assumed(connector.capabilities)  # type: ignore[misc]

@@ -117,6 +117,8 @@ class Settler:
 		reads: list[Row] = []
 		logs: list[Row] = []
 		counts = [0, 0, 0, 0]
+		off_sale: dict[str, int] = {}
+		extra_calls = 0
 		for call, answer in done:
 			if answer is NOT_STARTED:
 				changes += [(plan, unsent(plan.listing, now)) for plan in call.planned if not call.reads]
@@ -127,11 +129,23 @@ class Settler:
 				counts[3] += len(call.planned)
 				continue
 			written = self._answers(call, answer, now, learned, logs)
+			if isinstance(answer, CallResult):
+				extra_calls += answer.extra_calls
+				product = call.planned[0].listing.product_id
+				off_sale.update({product: int(row.delisted) for row in answer.rows if row.delisted is not None})
 			counts[1] += len(written)
 			counts[2] += sum(change.acked for _plan, change in written)
 			changes += written
 		self._write_changes(changes, now)
 		self._write_reads(reads)
+		for product, is_off in sorted(off_sale.items()):
+			# The whole product went off sale, or came back: whichever of its listings is raised next has to know.
+			self.site.db.execute(
+				f"UPDATE `tab{rows.TABLE}` SET delisted = %s WHERE store = %s AND external_product_id = %s",
+				(is_off, self.turn.name, product),
+			)
+		if extra_calls:
+			rate.reserve(self.site, self.turn.name, self.turn.normal_rate, extra_calls)
 		write_log(self.site.db, logs)
 		self._write_store(learned, now)
 		self.site.db.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,25 @@ class TestApp(SiteTestCase):
 		self.assertEqual(
 			[name for name in frappe.db.get_table_columns("Customer") if name.startswith("marketplace")], []
 		)
+
+	def test_midnight_is_the_sites(self) -> None:
+		job = frappe.get_doc("Scheduled Job Type", {"method": "marketplace_sync.jobs.midnight_resync"})
+		job.last_execution = "2026-01-01 12:00:00"  # Frappe keeps and compares these in the site's time zone
+		self.assertEqual(str(job.get_next_execution()), "2026-01-02 00:00:00")
+		self.assertFalse(job.is_event_due(frappe.utils.get_datetime("2026-01-01 23:59:59")))
+		self.assertTrue(job.is_event_due(frappe.utils.get_datetime("2026-01-02 00:00:00")))
+
+	def test_the_log_prunes_itself(self) -> None:
+		now = time.time()
+		for name, days in (("old", 31), ("young", 29)):
+			frappe.db.sql(
+				"INSERT INTO `tabMarketplace Sync Log` (name, at) VALUES (%s, %s)",
+				(f"prune-{name}", now - days * 86_400),
+			)
+		frappe.get_doc("Log Settings").clear_logs()
+		left = frappe.get_all("Marketplace Sync Log", filters={"name": ("like", "prune-%")}, pluck="name")
+		frappe.db.delete("Marketplace Sync Log", {"name": ("like", "prune-%")})
+		self.assertEqual(left, ["prune-young"])
 
 	def test_everything_is_said_in_indonesian_too(self) -> None:
 		with (PACKAGE / "translations" / "id.csv").open(encoding="utf-8", newline="") as file:

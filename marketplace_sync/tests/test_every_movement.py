@@ -9,6 +9,7 @@ import frappe
 from erpnext.controllers.accounts_controller import update_child_qty_rate
 from frappe.utils import nowdate
 
+from marketplace_sync import api
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.utils import BACK, COMPANY, SHOP, SPARE
 
@@ -339,6 +340,20 @@ class TestEveryMovement(utils.StoreTestCase):
 			doc.disabled = 0
 			doc.save()
 		self.assert_shows(25)
+
+	def test_unit_of_a_listing(self) -> None:
+		item = frappe.get_doc("Item", self.code)
+		item.append("uoms", {"uom": "Box", "conversion_factor": 6})
+		item.save()
+		listing = frappe.db.get_value("Marketplace Listing", {"store": self.store, "item": self.code})
+		api.map_listing(listing, self.code, "Box")
+		self.assert_shows(3)
+		item.reload()
+		item.uoms[-1].conversion_factor = 4
+		item.save()
+		self.assert_shows(5)
+		api.map_listing(listing)
+		self.assert_shows(20)
 
 	def test_stock_reservation(self) -> None:
 		frappe.db.set_single_value("Stock Settings", "enable_stock_reservation", 1)

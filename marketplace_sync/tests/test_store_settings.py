@@ -226,6 +226,28 @@ class TestTokens(utils.StoreTestCase):
 		self.assertEqual(self.sandbox.control.referee(self.shop)["refresh_tokens_reused"]["count"], 0)
 		self.assertEqual(FrappeSite().account(self.store).access_token, account.access_token)
 
+	def test_a_store_that_stops_tells_its_people_once(self) -> None:
+		settings = frappe.get_doc(SETTINGS, self.store)
+		settings.app_secret = "not the partner key"
+		settings.save()
+		for _time in range(2):
+			utils.stock_entry("Material Receipt", {self.code: 1}, target=SHOP)
+			utils.synchronise()
+		told = frappe.get_all(
+			"Notification Log", filters={"document_name": self.store}, fields=["for_user", "subject"]
+		)
+		self.assertTrue(told)
+		self.assertEqual(len(told), len({one.for_user for one in told}))
+		state = api.store_status(self.store)[0]
+		self.assertTrue(state["circuit_open"])
+		settings.reload()
+		settings.app_secret = self.sandbox.control.shop(self.shop)["partner_key"]
+		settings.save()
+		utils.synchronise()
+		self.assertEqual(
+			self.at_marketplace(self.store)[self.code], 6, "correcting the secret starts it again"
+		)
+
 	def test_connecting_needs_the_state_that_was_handed_out(self) -> None:
 		url = api.connect(self.store)
 		self.assertIn("state", url)

@@ -146,6 +146,26 @@ class TestSwitches(utils.StoreTestCase):
 		self.assertFalse(frappe.db.has_column("Customer", "marketplace_disable_stock_update"))
 		self.assertEqual(frappe.get_doc("Customer", name).as_dict()["marketplace_disable_stock_update"], 1)
 
+	def test_either_customer_of_a_merged_shop_stops_the_shared_push(self) -> None:
+		storefront = utils.customer(f"Tokopedia {frappe.generate_hash(length=6)}")
+		store = utils.tiktok_store(self.sandbox, {self.code: 0}, tokopedia_customer=storefront)
+		utils.switch_on(store)
+		form = self.open_form(storefront)
+		self.assertEqual(form.marketplace_disable_stock_update, 0)
+		form.marketplace_disable_stock_update = 1
+		form.save()
+		self.assertEqual(frappe.db.get_value(SETTINGS, store, "disable_stock_update"), 1)
+		own = frappe.get_doc("Customer", frappe.db.get_value(SETTINGS, store, "customer"))
+		self.assertEqual(own.as_dict()["marketplace_disable_stock_update"], 1)
+
+	def test_a_customer_that_is_no_store_has_nothing_to_show(self) -> None:
+		for doc in (
+			frappe.get_doc("Customer", utils.customer("Marketplace Test Buyer")),
+			frappe.new_doc("Customer"),
+		):
+			self.assertEqual(doc.as_dict()["marketplace_disable_stock_update"], 0)
+			self.assertIsNone(doc.as_dict()["marketplace_switch_shown"])
+
 	def test_a_stale_customer_form_changes_nothing(self) -> None:
 		name = frappe.db.get_value(SETTINGS, self.store, "customer")
 		form = self.open_form(name)
@@ -223,6 +243,16 @@ class TestSwitches(utils.StoreTestCase):
 				(self.store, *values),
 			)
 		self.assertTrue(frappe.db.is_duplicate_entry(caught.exception))
+
+	def test_an_item_that_is_listed_can_be_deleted(self) -> None:
+		code = utils.item()
+		frappe.db.commit()
+		store = utils.shopee_store(self.sandbox, {code: 2})
+		frappe.delete_doc("Item", code)
+		utils.synchronise()
+		listing = frappe.db.get_value("Marketplace Listing", {"store": store}, ["item", "seller_sku"])
+		self.assertEqual((listing[0] or "", listing[1]), ("", code))
+		self.assertFalse(frappe.db.exists("Marketplace Item Detail", {"store": store}))
 
 	def test_a_new_and_a_renamed_item_are_mapped_at_once(self) -> None:
 		code = f"LATE-{frappe.generate_hash(length=6)}"

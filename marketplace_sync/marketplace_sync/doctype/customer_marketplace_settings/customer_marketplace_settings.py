@@ -28,7 +28,10 @@ class CustomerMarketplaceSettings(Document):
 
 	if TYPE_CHECKING:
 		from frappe.types import DF
-		from marketplace_sync.marketplace_sync.doctype.marketplace_store_warehouse.marketplace_store_warehouse import MarketplaceStoreWarehouse
+
+		from marketplace_sync.marketplace_sync.doctype.marketplace_store_warehouse.marketplace_store_warehouse import (
+			MarketplaceStoreWarehouse,
+		)
 
 		allocation_percent: DF.Percent
 		app_id: DF.Data | None

@@ -34,7 +34,9 @@ class MarketplaceListing(Document):
 		external_sku_id: DF.Data | None
 		floor_qty: DF.Int
 		fulfilled_by_marketplace: DF.Check
-		hold: DF.Literal["", "In Flight", "Quarantine", "Back-off", "Locked", "Clamped", "Parked", "Rejected", "Disabled"]
+		hold: DF.Literal[
+			"", "In Flight", "Quarantine", "Back-off", "Locked", "Clamped", "Parked", "Rejected", "Disabled"
+		]
 		item: DF.Link | None
 		lease_token: DF.Int
 		mapped_by: DF.Data | None
