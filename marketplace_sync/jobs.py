@@ -10,9 +10,9 @@ import frappe
 from frappe import _
 
 from marketplace_sync.connectors.base import ServiceError
-from marketplace_sync.listings import catalogue, matching
+from marketplace_sync.listings import catalogue
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
-from marketplace_sync.stock import audit, outbox, sweep
+from marketplace_sync.stock import audit, sweep
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.turn import DrainReport
@@ -29,7 +29,6 @@ def sync() -> None:
 	"""Fold the outbox; drain one store here and the others in jobs of their own."""
 	answer("")
 	site = FrappeSite()
-	map_new_items(site)
 	stores = sorted(fold(site))
 	for store in stores[1:]:
 		wake_store(store)
@@ -67,24 +66,11 @@ def drain_slice(site: FrappeSite, store: str) -> DrainReport | None:
 		site.sleep(wait)
 
 
-def map_new_items(site: FrappeSite) -> None:
-	"""Items that were created or renamed are looked for among the listings before the fold forgets the rows."""
-	site.db.commit()
-	rows = site.db.rows(
-		"SELECT DISTINCT item_code FROM `tabMarketplace Outbox` WHERE kind = %s AND item_code != ''",
-		(outbox.MAPPING,),
-	)
-	if rows:
-		matching.match_items(site, [item for (item,) in rows])
-
-
 # -- schedule ------------------------------------------------------------------------------------------------------
 def sweep_marketplaces() -> None:
 	"""Every minute: whatever a lost wake-up, a dead worker or a due hold left behind."""
 	if _has_stores():
-		site = FrappeSite()
-		map_new_items(site)
-		sweep.sweep(site)
+		sweep.sweep(FrappeSite())
 
 
 def midnight_resync() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import frappe
+from frappe.core.doctype.log_settings.log_settings import run_log_clean_up
 from frappe.translate import get_messages_for_app
 
 from marketplace_sync import hooks, install
@@ -74,14 +75,14 @@ class TestApp(SiteTestCase):
 
 	def test_the_log_prunes_itself(self) -> None:
 		now = time.time()
+		self.addCleanup(frappe.db.delete, "Marketplace Sync Log", {"name": ("like", "prune-%")})
 		for name, days in (("old", 31), ("young", 29)):
 			frappe.db.sql(
 				"INSERT INTO `tabMarketplace Sync Log` (name, at) VALUES (%s, %s)",
 				(f"prune-{name}", now - days * 86_400),
 			)
-		frappe.get_doc("Log Settings").clear_logs()
+		run_log_clean_up()
 		left = frappe.get_all("Marketplace Sync Log", filters={"name": ("like", "prune-%")}, pluck="name")
-		frappe.db.delete("Marketplace Sync Log", {"name": ("like", "prune-%")})
 		self.assertEqual(left, ["prune-young"])
 
 	def test_everything_is_said_in_indonesian_too(self) -> None:

@@ -67,7 +67,7 @@ frappe.provide("marketplace_sync");
 
 	marketplace_sync.table = (columns, rows) => `
 		<div style="overflow-x:auto"><table class="table table-bordered table-sm">
-			<thead><tr>${columns.map((label) => `<th>${label}</th>`).join("")}</tr></thead>
+			${columns ? `<thead><tr>${columns.map((label) => `<th>${label}</th>`).join("")}</tr></thead>` : ""}
 			<tbody>${rows.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`).join("")}</tbody>
 		</table></div>`;
 

@@ -15,7 +15,7 @@ from marketplace_sync.stock import outbox
 from marketplace_sync.stock.sellable import check_rule
 
 STATE = "Marketplace Store State"
-CREDENTIALS = ("marketplace", "app_id", "app_secret", "service_id", "shop_id", "base_url", "auth_url")
+CREDENTIALS = ("marketplace", "app_id", "service_id", "shop_id", "base_url", "auth_url")
 ANSWER_FIELDS = ("company", "buffer_qty", "allocation_percent", "maximum_qty", "minimum_qty")
 """Fields that change what is sent (besides the warehouses)."""
 
@@ -80,6 +80,8 @@ class CustomerMarketplaceSettings(Document):
 		]
 		if problems:
 			frappe.throw(problems, title=_("Please correct the store"), as_list=len(problems) > 1)
+		# Frappe shows a saved password as stars: later on a new one can't be told from the old one.
+		self.flags.new_secret = bool(self.app_secret) and not self.is_dummy_password(self.app_secret)
 		if not self.is_new() and self.has_value_changed("disable_stock_update"):
 			before = self.get_doc_before_save()
 			unticked = not self.disable_stock_update
@@ -105,7 +107,7 @@ class CustomerMarketplaceSettings(Document):
 			self.get(field) != before.get(field) for field in ANSWER_FIELDS
 		):
 			collect([""], store=self.name, kind=outbox.SETTINGS, cause=cause)
-		if any(self.get(field) != before.get(field) for field in CREDENTIALS):
+		if self.flags.new_secret or any(self.get(field) != before.get(field) for field in CREDENTIALS):
 			# What stopped the store was about the old credentials.
 			close_circuit(self.name)
 			collect([""], store=self.name, kind=outbox.SETTINGS, cause=cause)

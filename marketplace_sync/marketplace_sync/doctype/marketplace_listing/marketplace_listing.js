@@ -28,6 +28,6 @@ frappe.ui.form.on("Marketplace Listing", {
 			if (doc.dirty_at) rows.push([__("Changed"), `${marketplace_sync.time(doc.dirty_at)} ${esc(doc.cause || "")}`]);
 			if (doc.hold && doc.due_at) rows.push([__("Tried again"), marketplace_sync.time(doc.due_at)]);
 		}
-		frm.fields_dict.state_html.$wrapper.html(marketplace_sync.table(["", ""], rows));
+		frm.fields_dict.state_html.$wrapper.html(marketplace_sync.table(null, rows));
 	},
 });
