@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import traceback
 
 from benchmarks import coalesce, latency, memory, resync, simulation, throughput
 from benchmarks.report import machine
@@ -34,9 +36,16 @@ def main() -> None:
 	if given.quick:
 		print("Quick: small sizes. The figures show that everything runs, and little else.")
 	began = time.monotonic()
+	failed = []
 	for row in given.rows or ROWS:
-		ROWS[row](QUICK if given.quick else FULL)
+		try:
+			ROWS[row](QUICK if given.quick else FULL)
+		except Exception:  # the other rows can still be measured
+			traceback.print_exc()
+			failed.append(row)
 	print(f"\n{machine()}\n{time.monotonic() - began:.0f} s in total")
+	if failed:
+		sys.exit(f"not measured, see above: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def _timed_resync(on: Stage, what: str, wrong: list[str], goal=None) -> float:
 	with timed() as seconds:
 		resync(on.site, store=on.store)
 		done = on.drain()
-	on.must_be_equal()
+	left = on.wrong()
 	figure(
 		what,
 		[seconds()],
@@ -65,6 +65,8 @@ def _timed_resync(on: Stage, what: str, wrong: list[str], goal=None) -> float:
 		goal,
 		note=f"{on.calls():,} calls, {done.sent:,} written, {done.read_back:,} read back",
 	)
+	if left:
+		figure("  wrong at the end", [len(left)], "listings", at_most(0), note=f"e.g. {left[0]}")
 	_verdict(on)
 	return seconds()
 

@@ -120,8 +120,8 @@ class Stage:
 		"""HTTP calls that the sandbox has counted for the shop."""
 		return sum(self.sandbox.control.counters().get(SHOP, {}).values())
 
-	def must_be_equal(self, items: Sequence[str] = ()) -> None:
-		"""Raises AssertionError unless the marketplace shows what the ledger has: a fast wrong number is worth nothing."""
+	def wrong(self, items: Sequence[str] = ()) -> list[str]:
+		"""What the marketplace shows otherwise than the ledger has it, of all items or of these."""
 		wanted: dict[str, int] = dict.fromkeys(items or self.items, 0)
 		rows: list[Row] = self.site.db.rows(
 			"SELECT item_code, SUM(actual_qty - reserved_qty) FROM `tabBin` GROUP BY item_code"
@@ -129,10 +129,16 @@ class Stage:
 		self.site.db.commit()
 		wanted.update((item, int(available)) for item, available in rows if item in wanted)
 		shown = self.sandbox.control.stock(SHOP)
-		wrong = [item for item, quantity in wanted.items() if shown.get(item) != quantity]
-		assert not wrong, (
-			f"{len(wrong)} of {len(wanted)} wrong, e.g. {wrong[0]}: {shown.get(wrong[0])}, not {wanted[wrong[0]]}"
-		)
+		return [
+			f"{item}: {shown.get(item)}, not {quantity}"
+			for item, quantity in wanted.items()
+			if shown.get(item) != quantity
+		]
+
+	def must_be_equal(self, items: Sequence[str] = ()) -> None:
+		"""Raises AssertionError when anything is wrong: a fast wrong number is worth nothing."""
+		wrong = self.wrong(items)
+		assert not wrong, f"{len(wrong)} numbers are wrong at the end, e.g. {wrong[0]}"
 
 
 def codes(count: int) -> list[str]:

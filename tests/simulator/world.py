@@ -15,7 +15,7 @@ from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.listing import read_listings
-from marketplace_sync.stock.outbox import MANUAL, SETTINGS, STOCK, OutboxRow, record
+from marketplace_sync.stock.outbox import MANUAL, SETTINGS, STOCK, SWITCH, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep
@@ -201,6 +201,9 @@ class World:
 		self.versions: dict[str, tuple[int, int, int]] = {}
 		self.missed_capture: set[str] = set()
 		self.hand_edited: set[str] = set()
+		self.parts: dict[str, int] = {}
+		"""Components of BUNDLE, where there is one."""
+		self.switched_off: set[str] = set()
 		harsh = self.rng.random() < 0.5
 		self.kill_share = self.rng.choice((0.0, 0.005, 0.03)) if faults else 0.0
 		self.pause_share = self.rng.choice((0.0, 0.03, 0.12 if harsh else 0.03)) if faults else 0.0
@@ -258,19 +261,38 @@ class World:
 				(f"sle-{item}", item, WAREHOUSE, actual),
 			)
 			for copy in range(self.rng.choice((1, 1, 2))):
-				sku = f"{item}-{copy}"
-				db.execute(
-					"INSERT INTO `tabMarketplace Listing` (name, store, external_product_id, external_sku_id, seller_sku,"
-					" item, remote_status, hold) VALUES (%s, %s, %s, %s, %s, %s, 'Active', '')",
-					(f"{STORE}-{sku}", STORE, f"P{number // 2}", sku, item, item),
-				)
-				self.shop.shown[sku] = self.rng.randint(0, 20)
+				self._list(f"{item}-{copy}", item, f"P{number // 2}")
+		if self.rng.random() < 0.3:
+			self._set_up_bundle()
 		record(db, self.clock.now, [OutboxRow(store=STORE, kind=SETTINGS, cause="connected")])
 		db.commit()
 
+	def _list(self, sku: str, item: str, product: str) -> None:
+		self.site.db.execute(
+			"INSERT INTO `tabMarketplace Listing` (name, store, external_product_id, external_sku_id, seller_sku, item,"
+			" remote_status, hold) VALUES (%s, %s, %s, %s, %s, %s, 'Active', '')",
+			(f"{STORE}-{sku}", STORE, product, sku, item, item),
+		)
+		self.shop.shown[sku] = self.rng.randint(0, 20)
+
+	def _set_up_bundle(self) -> None:
+		db = self.site.db
+		self.parts = {item: self.rng.randint(1, 2) for item in self.items[:2]}
+		db.execute("INSERT INTO `tabItem` (name, item_code, stock_uom) VALUES ('BUNDLE', 'BUNDLE', 'Nos')")
+		db.execute("INSERT INTO `tabProduct Bundle` (name, new_item_code) VALUES ('BUNDLE', 'BUNDLE')")
+		for number, (item, each) in enumerate(self.parts.items()):
+			db.execute(
+				"INSERT INTO `tabProduct Bundle Item` (name, parent, parenttype, parentfield, idx, item_code, qty)"
+				" VALUES (%s, 'BUNDLE', 'Product Bundle', 'items', %s, %s, %s)",
+				(f"part-{number}", number, item, each),
+			)
+		self._list("BUNDLE-0", "BUNDLE", "PB")
+
 	def sellable(self, item: str) -> int:
-		actual, reserved = self.stock[item]
-		return max(0, actual - reserved - self.buffer)
+		"""The number that a listing of the item has to show, by code that shares nothing with the engine's."""
+		parts = self.parts if item == "BUNDLE" else {item: 1}
+		counts = [(self.stock[part][0] - self.stock[part][1]) // each for part, each in parts.items()]
+		return max(0, min(counts) - self.buffer)
 
 	# -- users ---------------------------------------------------------------------------------------------
 	def _change(self) -> None:
@@ -306,6 +328,24 @@ class World:
 		self.site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET buffer_qty = %s", (self.buffer,))
 		record(self.site.db, self.clock.now, [OutboxRow(store=STORE, kind=SETTINGS, cause="buffer")])
 		self.site.db.commit()
+		self.wake()
+
+	def _switch(self) -> None:
+		"""Disable Stock Update of an item is ticked or unticked."""
+		item = self.rng.choice(self.items)
+		self._set_switch(item, item not in self.switched_off)
+
+	def _set_switch(self, item: str, off: bool) -> None:
+		db = self.site.db
+		(self.switched_off.add if off else self.switched_off.discard)(item)
+		db.execute("DELETE FROM `tabMarketplace Item Detail` WHERE parent = %s", (item,))
+		db.execute(
+			"INSERT INTO `tabMarketplace Item Detail` (name, parent, parenttype, parentfield, idx, store,"
+			" disable_stock_update) VALUES (%s, %s, 'Item', 'marketplace_details', 1, %s, %s)",
+			(f"switch-{item}", item, STORE, int(off)),
+		)
+		record(db, self.clock.now, [OutboxRow(item, STORE, SWITCH, "switch")])
+		db.commit()
 		self.wake()
 
 	def _edit_by_hand(self) -> None:
@@ -379,7 +419,8 @@ class World:
 				continue
 			if listing.priority:
 				raise Broken(f"bounded and explained: {listing.name} is clean and waits")
-			known = not everything and listing.item not in waiting | self.missed_capture
+			parts = set(self.parts) if listing.item == "BUNDLE" else {listing.item}
+			known = not everything and not parts & (waiting | self.missed_capture)
 			if known and listing.sku_id not in self.hand_edited:
 				shown = self.shop.shown[listing.sku_id]
 				if shown != self.sellable(listing.item):
@@ -431,6 +472,8 @@ class World:
 			clock.after(rng.random() * TRADING_SECONDS, self._change_rule)
 		if rng.random() < 0.3:
 			clock.after(rng.random() * TRADING_SECONDS, self._sync_now)
+		for _ in range(rng.choice((0, 0, 0, 3))):
+			clock.after(rng.random() * TRADING_SECONDS, self._switch)
 		for number in range(7):
 			clock.after(7.0 * number, self._sweep)
 		self.wake()
@@ -440,6 +483,8 @@ class World:
 		self.calm = True
 		self.shop.faults = Faults()
 		self.shop.outage_until = 0.0
+		for item in sorted(self.switched_off):
+			self._set_switch(item, False)
 		if self.hand_edited:
 			self._sync_now()
 		ends = clock.now + CALM_SECONDS
@@ -452,10 +497,10 @@ class World:
 			if clock.now > ends:
 				raise Broken(f"convergence: still not in sync after {CALM_SECONDS:.0f} s: {self._late()}")
 		self.check()
-		for item in self.items:
-			for sku, shown in self.shop.shown.items():
-				if sku.rpartition("-")[0] == item and shown != self.sellable(item):
-					raise Broken(f"convergence: {sku} shows {shown}, sellable is {self.sellable(item)}")
+		for sku, shown in self.shop.shown.items():
+			right = self.sellable(sku.rpartition("-")[0])
+			if shown != right:
+				raise Broken(f"convergence: {sku} shows {shown}, sellable is {right}")
 		return Result(self.seed, self.changes, self.shop.calls)
 
 	def _late(self) -> str:
