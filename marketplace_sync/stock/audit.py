@@ -155,5 +155,5 @@ def _compare(site: Site, store: str, listings: list[Listing], answer: ReadResult
 			}
 			for row, quantity, above in differing.values()
 		]
-		write_log(site.db, [log_row(store, now, "audit", lines)])
+		write_log(site.db, [log_row(site, store, "audit", lines)])
 	site.db.commit()

@@ -198,7 +198,7 @@ class Settler:
 				}
 			)
 		learned.call(answers.values())
-		logs.append(log_row(turn.name, now, "stock", lines, request_id))
+		logs.append(log_row(self.site, turn.name, "stock", lines, request_id))
 		return written
 
 	def _suspected(self, said: RowResult, in_call: int) -> RowResult:

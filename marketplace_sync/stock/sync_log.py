@@ -6,10 +6,9 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import TypedDict
 
-from marketplace_sync.sites.port import Database, Row
+from marketplace_sync.sites.port import Database, Row, Site
 
 _TABLE = "Marketplace Sync Log"
 _COLUMNS = (
@@ -39,11 +38,12 @@ class LogLine(TypedDict):
 	cause: str
 
 
-def log_row(store: str, now: float, kind: str, lines: Sequence[LogLine], request_id: str = "") -> Row:
-	"""A log row for one call: what, why, before, after. `kind` is "stock", "read-back" or "audit"."""
+def log_row(site: Site, store: str, kind: str, lines: Sequence[LogLine], request_id: str = "") -> Row:
+	"""A log row for one call: what, why, before, after. `kind` is "stock" or "audit"."""
 	outcomes = Counter(line["outcome"] for line in lines)
 	causes = sorted({line["cause"] for line in lines if line["cause"]})
-	stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+	now = site.now()
+	stamp = site.stamp(now)
 	return (
 		uuid.uuid4().hex[:20],
 		stamp,

@@ -56,9 +56,9 @@ class TestDatabasePort(utils.StoreTestCase):
 		self.insert_beside()
 
 	def test_the_plain_way_would_block(self) -> None:
-		"""The test above can fail: this is what an IN list does on a small table."""
+		"""The tests above can fail: this is what a range does, and an IN list too when the optimizer makes it one."""
 		names = self.some_rows()
-		frappe.db.sql("DELETE FROM `tabMarketplace Outbox` WHERE name IN %s", (tuple(names),))
+		frappe.db.sql("DELETE FROM `tabMarketplace Outbox` WHERE name <= %s", (names[-1],))
 		with self.assertRaises(frappe.QueryTimeoutError):
 			self.insert_beside()
 
