@@ -71,7 +71,9 @@ class BenchHost(Host):
 		given = self._bench_context
 		sites = given["sites"] if isinstance(given, dict) else given.sites
 		if not sites:
-			raise click.UsageError("--site: say which site, as in `bench --site SITE marketplace-sync status`")
+			raise click.UsageError(
+				"--site: say which site, as in `bench --site SITE marketplace-sync status`"
+			)
 		if len(sites) > 1:
 			raise click.UsageError("--site: name one site, marketplace-sync works on one at a time")
 
@@ -123,7 +125,9 @@ pass_host = click.make_pass_decorator(Host)
 
 # -- talking to people and machines ----------------------------------------------------------------------------------
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-store_option = click.option("--store", "-s", default="", metavar="STORE", help="One store, by its name or title.")
+store_option = click.option(
+	"--store", "-s", default="", metavar="STORE", help="One store, by its name or title."
+)
 
 
 def say_json(value: Any) -> None:
@@ -139,7 +143,9 @@ def _plain(value: Any) -> Any:
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 	"""A table whose columns are as wide as needed; numbers to the right."""
 	cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
-	numeric = [all(not row[n] or row[n].lstrip("-").isdigit() for row in cells[1:]) for n in range(len(columns))]
+	numeric = [
+		all(not row[n] or row[n].lstrip("-").isdigit() for row in cells[1:]) for n in range(len(columns))
+	]
 	widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
 	for row in cells:
 		parts = (
@@ -256,17 +262,19 @@ def say_drained(host: Host, reports: Sequence[Any], as_json: bool) -> int:
 	else:
 		say_table(
 			("Store", "Calls", "Sent", "Acknowledged", "Already right", "Held", "Left"),
-			[
-				(r.store, r.calls, r.sent, r.acknowledged, r.skipped, r.held, left[r.store])
-				for r in reports
-			],
+			[(r.store, r.calls, r.sent, r.acknowledged, r.skipped, r.held, left[r.store]) for r in reports],
 		)
 		for report in reports:
 			if report.why_not:
 				click.echo(f"{report.store}: {report.why_not}")
 			elif report.next_due and left[report.store]:
 				click.echo(f"{report.store}: something is due again at {clock(report.next_due)}")
-	stopped = {name for (name,) in host.site.db.rows("SELECT name FROM `tabMarketplace Store State` WHERE circuit_open = 1")}
+	stopped = {
+		name
+		for (name,) in host.site.db.rows(
+			"SELECT name FROM `tabMarketplace Store State` WHERE circuit_open = 1"
+		)
+	}
 	host.site.db.commit()
 	if any(report.why_not or report.store in stopped for report in reports):
 		return BLOCKED
@@ -336,7 +344,11 @@ def resync(
 		rows = []
 		with counting("Looking", len(stores)) as progress:
 			for number, name in enumerate(stores, 1):
-				rows += [(name, row) for row in engine.preview(site, name, item) if moved is None or row.item in moved]
+				rows += [
+					(name, row)
+					for row in engine.preview(site, name, item)
+					if moved is None or row.item in moved
+				]
 				progress(number)
 		ctx.exit(say_preview(rows, as_json))
 	count = engine.resync(
@@ -364,7 +376,9 @@ def say_preview(rows: Sequence[tuple[str, Any]], as_json: bool) -> int:
 				if row.action != "no call needed"
 			],
 		)
-		click.echo(f"{len(rows)} listings, of which {len(rows) - len(differ)} need no call. Nothing was sent.")
+		click.echo(
+			f"{len(rows)} listings, of which {len(rows) - len(differ)} need no call. Nothing was sent."
+		)
 	return DIFFERS if differ else OK
 
 
@@ -493,7 +507,9 @@ def find_listing(site: Site, given: str, store: str) -> str:
 	if len(names) == 1:
 		return str(names[0])
 	if names:
-		raise click.UsageError(f"LISTING: {given!r} is there {len(names)} times: {', '.join(names[:5])}. Give one of these names")
+		raise click.UsageError(
+			f"LISTING: {given!r} is there {len(names)} times: {', '.join(names[:5])}. Give one of these names"
+		)
 	raise click.UsageError(f"LISTING: there is none with the name or seller SKU {given!r}")
 
 
@@ -510,7 +526,10 @@ def say_unmapped(site: Site, store: str, as_json: bool) -> int:
 		keys = ("listing", "store", "seller_sku", "title", "note")
 		say_json([dict(zip(keys, row, strict=True)) for row in rows])
 	elif rows:
-		say_table(("Listing", "Store", "Seller SKU", "Title", "Hint"), [[value or "" for value in row] for row in rows])
+		say_table(
+			("Listing", "Store", "Seller SKU", "Title", "Hint"),
+			[[value or "" for value in row] for row in rows],
+		)
 	else:
 		click.echo("Every listing is mapped.")
 	return DIFFERS if rows else OK
@@ -644,7 +663,8 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 
 	if not url.startswith(("http://127.0.0.1:", "http://localhost:")):
 		raise click.BadParameter(
-			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787", param_hint="URL"
+			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787",
+			param_hint="URL",
 		)
 	control = ControlClient(url, timeout=10)
 	try:
@@ -652,7 +672,10 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 	except ControlError as error:
 		raise click.BadParameter(f"the sandbox says: {error}", param_hint="SHOP") from None
 	except OSError as error:
-		click.echo(f"Error: no sandbox answers at {url} ({error}); start one with `marketplace-sync sandbox`", err=True)
+		click.echo(
+			f"Error: no sandbox answers at {url} ({error}); start one with `marketplace-sync sandbox`",
+			err=True,
+		)
 		raise click.exceptions.Exit(BLOCKED) from None
 	site: Any = host.site
 	if not site.db.rows("SELECT 1 FROM `tabWarehouse` WHERE name = %s", (EMBEDDED_COMPANY_WAREHOUSE,)):

@@ -43,7 +43,14 @@ CALLS_PER_SECOND = 40
 """What the stores' settings say."""
 APPLIES_WITHIN = 1.5
 """Seconds in which the sandbox may still apply a call that we have given up; its latest here is half a second."""
-TIMING = Timing(back_off=0.2, longest_back_off=2.0, lock_retry=2.0, reject_retry=1.0, longest_reject_retry=2.0, longest_block=2.0)
+TIMING = Timing(
+	back_off=0.2,
+	longest_back_off=2.0,
+	lock_retry=2.0,
+	reject_retry=1.0,
+	longest_reject_retry=2.0,
+	longest_block=2.0,
+)
 """A marketplace's troubles last hours, the sandbox's last seconds: what waits for their end looks again sooner."""
 
 ONLINE, JAKARTA, SURABAYA, COUNTER = "Online", "Jakarta", "Surabaya", "Shop counter"
@@ -139,7 +146,9 @@ def open_shops(site: EmbeddedSite, sandbox: SandboxProcess) -> dict[str, Shop]:
 	ledger.add_uom(BOXED, BOX, IN_A_BOX)
 	dice = random.Random(1)
 	ledger.receive([Line(item, dice.randint(1, 60), JAKARTA) for item in item_codes()])
-	ledger.receive([Line(item, dice.randint(1, 30), SURABAYA) for item in item_codes() if dice.random() < 0.5])
+	ledger.receive(
+		[Line(item, dice.randint(1, 30), SURABAYA) for item in item_codes() if dice.random() < 0.5]
+	)
 	ledger.receive([Line(item, 5, COUNTER) for item in item_codes()[:200]])
 	stores = {}
 	for shop in SHOPS:
@@ -189,7 +198,10 @@ class Trader:
 
 	def _lines(self, most: int, place: str = "") -> list[Line]:
 		picked = {self._item(): self.dice.randint(1, most) for _ in range(self.dice.randint(1, 4))}
-		return [Line(item, qty, place or self.dice.choice([JAKARTA, JAKARTA, SURABAYA])) for item, qty in picked.items()]
+		return [
+			Line(item, qty, place or self.dice.choice([JAKARTA, JAKARTA, SURABAYA]))
+			for item, qty in picked.items()
+		]
 
 	def step(self) -> None:
 		what = self.dice.choices(
@@ -260,7 +272,9 @@ def trouble(sandbox: SandboxProcess, seconds: float) -> None:
 		sandbox.control.lock(shop.id, item_codes()[3:13], seconds=seconds / 2)
 
 
-def trade(site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: Board, seconds: float) -> Trader:
+def trade(
+	site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: Board, seconds: float
+) -> Trader:
 	trader = Trader(site)
 	ends, expire_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
 	while time.monotonic() < ends:
@@ -318,7 +332,8 @@ class Board:
 				self._redraw(doing, waiting)
 			else:
 				states = ", ".join(
-					f"{shop.marketplace} {LISTINGS - waiting[store][0]}" for store, shop in self.stores.items()
+					f"{shop.marketplace} {LISTINGS - waiting[store][0]}"
+					for store, shop in self.stores.items()
 				)
 				print(f"  {doing}; in sync of {LISTINGS}: {states}", flush=True)
 		return not any(total for total, _reasons in waiting.values())
@@ -378,7 +393,9 @@ def expected(site: EmbeddedSite, shop: Shop) -> dict[str, int]:
 		for part, each in sets.get(item, {item: 1}).items():
 			free[part] -= round(qty) * each
 	units = {item: Fraction(free[item]) for item in item_codes()}
-	units |= {code: min(Fraction(free[part], each) for part, each in parts.items()) for code, parts in sets.items()}
+	units |= {
+		code: min(Fraction(free[part], each) for part, each in parts.items()) for code, parts in sets.items()
+	}
 	units[BOX_SKU] = Fraction(free[BOXED], IN_A_BOX)
 	return {sku: shown(count, shop) for sku, count in units.items()}
 
@@ -404,7 +421,9 @@ def differences(site: EmbeddedSite, sandbox: SandboxProcess) -> dict[str, list[s
 
 
 # -- the end -------------------------------------------------------------------------------------------------------
-def summary(site: EmbeddedSite, sandbox: SandboxProcess, board: Board, workers: Workers, wrong: dict[str, list[str]]) -> int:
+def summary(
+	site: EmbeddedSite, sandbox: SandboxProcess, board: Board, workers: Workers, wrong: dict[str, list[str]]
+) -> int:
 	columns = ["", *(shop.marketplace for shop in board.stores.values())]
 	rows: list[list[str]] = []
 
@@ -452,7 +471,11 @@ def offences(sandbox: SandboxProcess, shop: Shop) -> dict[str, tuple[int, object
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 	widths = [max(len(row[n]) for row in [columns, *rows]) for n in range(len(columns))]
 	for row in [columns, ["-" * width for width in widths], *rows]:
-		print("  " + row[0].ljust(widths[0]) + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))
+		print(
+			"  "
+			+ row[0].ljust(widths[0])
+			+ "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+		)
 
 
 @contextmanager
@@ -464,8 +487,12 @@ def step(title: str) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-	parser = argparse.ArgumentParser(prog="python -m marketplace_sync.demo", description=__doc__.split("\n")[0])
-	parser.add_argument("--seconds", type=float, default=TRADING_SECONDS, help="how long people trade (default %(default)g)")
+	parser = argparse.ArgumentParser(
+		prog="python -m marketplace_sync.demo", description=__doc__.split("\n")[0]
+	)
+	parser.add_argument(
+		"--seconds", type=float, default=TRADING_SECONDS, help="how long people trade (default %(default)g)"
+	)
 	given = parser.parse_args(arguments)
 	if not 1 <= given.seconds <= 3600:
 		parser.error("--seconds: give a number from 1 to 3600")
@@ -474,7 +501,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 	try:
 		with start_process() as sandbox:
 			site = EmbeddedSite(folder / "demo.db", applies_within=APPLIES_WITHIN)
-			with step(f"1. A sandbox at {sandbox.url}; an ERP with {ITEMS} items and {BUNDLES} bundles; three stores"):
+			with step(
+				f"1. A sandbox at {sandbox.url}; an ERP with {ITEMS} items and {BUNDLES} bundles; three stores"
+			):
 				stores = open_shops(site, sandbox)
 			with step("2. Catalogues read, SKUs mapped, stores switched on"):
 				map_and_switch_on(site, stores)
@@ -483,11 +512,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 				with step("3. First sync"):
 					first = wait_until_settled(workers, board, "first sync", CONVERGENCE_SECONDS)
 					board.clear()
-				with step(f"4. {given.seconds:g} seconds of trading; latency, throttling, lost answers, 5xx, partial failures, expired tokens"):
+				with step(
+					f"4. {given.seconds:g} seconds of trading; latency, throttling, lost answers, 5xx, partial failures, expired tokens"
+				):
 					trouble(sandbox, given.seconds)
 					trader = trade(site, sandbox, workers, board, given.seconds)
 					board.clear()
-					print("  documents: " + ", ".join(f"{count} {what}" for what, count in trader.made.most_common()))
+					print(
+						"  documents: "
+						+ ", ".join(f"{count} {what}" for what, count in trader.made.most_common())
+					)
 				with step("5. Faults off; waiting until all is equal"):
 					sandbox.control.clear_faults()
 					settled = wait_until_settled(workers, board, "settling", CONVERGENCE_SECONDS)

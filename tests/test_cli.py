@@ -21,8 +21,12 @@ STOCK = {"BOTTLE": 9, "BIB": 9}
 @contextmanager
 def two_shops() -> Iterator[SandboxServer]:
 	with SandboxServer() as server:
-		server.control.create_shop({"id": SHOPEE, "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK})
-		server.control.create_shop({"id": TIKTOK, "dialect": "tiktok", "name": "TikTok - Baby", "stock": STOCK})
+		server.control.create_shop(
+			{"id": SHOPEE, "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK}
+		)
+		server.control.create_shop(
+			{"id": TIKTOK, "dialect": "tiktok", "name": "TikTok - Baby", "stock": STOCK}
+		)
 		yield server
 
 
@@ -131,7 +135,9 @@ def test_map_lists_and_maps(run: Run, sandbox: SandboxServer):
 	assert not hints["BIB"]
 	run("map", "BOTTLE", "bottle", code=BAD_INPUT)  # it is in both stores
 	run("map", "BOTTLE", "bottle", "--store", "STORE-0001", code=OK)
-	assert [row["seller_sku"] for row in told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))] == ["BIB"]
+	assert [row["seller_sku"] for row in told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))] == [
+		"BIB"
+	]
 	run("map", "BOTTLE", "--unmap", "--store", "STORE-0001", code=OK)
 	assert len(told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))) == 2
 
@@ -227,7 +233,9 @@ def test_a_fault_of_ours_is_not_taken_for_bad_input():
 
 
 def test_no_credential_is_shown(shop: Run, sandbox: SandboxServer):
-	secrets = [sandbox.control.shop(SHOPEE)[name] for name in ("partner_key", "access_token", "refresh_token")]
+	secrets = [
+		sandbox.control.shop(SHOPEE)[name] for name in ("partner_key", "access_token", "refresh_token")
+	]
 	shop("switch", "STORE-0001", "on", code=OK)
 	shown = "".join(
 		shop(*arguments, code=code).output
@@ -247,7 +255,6 @@ def test_both_hosts_have_the_same_commands():
 	assert set(embedded.commands) - set(on_bench.commands) == own
 	assert all(embedded.commands[name] is command for name, command in on_bench.commands.items())
 	assert set(on_bench.commands) == {"resync", "status", "why", "map", "audit", "drain", "sandbox"}
-
 
 
 @pytest.mark.parametrize(("sites", "words"), [([], "say which site"), (["a", "b"], "one site")])

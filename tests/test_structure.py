@@ -60,12 +60,12 @@ def test_a_connector_knows_nothing_of_the_engine(path: Path):
 	assert not [name for name in own if not name.startswith("marketplace_sync.connectors")]
 
 
-@pytest.mark.parametrize(
-	"path", sorted((APP / "sandbox").glob("*.py")), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", sorted((APP / "sandbox").glob("*.py")), ids=lambda path: path.name)
 def test_the_sandbox_shares_nothing_with_what_it_judges(path: Path):
 	own = [name for name in imports(path) if name.split(".")[0] == "marketplace_sync"]
-	assert not [name for name in own if not name.startswith(SANDBOX_MAY_IMPORT) and name != "marketplace_sync"]
+	assert not [
+		name for name in own if not name.startswith(SANDBOX_MAY_IMPORT) and name != "marketplace_sync"
+	]
 
 
 def module_file(dotted: str) -> Path | None:
@@ -133,7 +133,9 @@ def metas() -> list[tuple[Path, dict]]:
 	return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 
-@pytest.mark.parametrize(("path", "meta"), metas(), ids=lambda value: value.stem if isinstance(value, Path) else "")
+@pytest.mark.parametrize(
+	("path", "meta"), metas(), ids=lambda value: value.stem if isinstance(value, Path) else ""
+)
 def test_a_doctype_and_its_controller_belong_together(path: Path, meta: dict):
 	scrubbed = meta["name"].lower().replace(" ", "_")
 	assert path.stem == path.parent.name == scrubbed
@@ -158,7 +160,9 @@ def test_links_lead_to_doctypes_that_exist():
 	for path, meta in metas():
 		for field in meta["fields"]:
 			if field["fieldtype"] in ("Link", "Table", "Table MultiSelect"):
-				assert field["options"] in ours | theirs, f"{path.name}: {field['fieldname']} -> {field['options']}"
+				assert field["options"] in ours | theirs, (
+					f"{path.name}: {field['fieldname']} -> {field['options']}"
+				)
 
 
 def test_modules_txt_names_the_module():

@@ -240,6 +240,7 @@ class Shopee(Connector):
 		"open.shopee.com",
 		"open.sandbox.test-stable.shopee.com",
 	)
+
 	def __init__(
 		self, account: Account, *, http: HttpClient | None = None, clock: Callable[[], float] = time.time
 	):

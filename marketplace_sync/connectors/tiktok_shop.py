@@ -340,7 +340,9 @@ class TikTokShop(Connector):
 			stored = {one.sku_id for one in lines if rows[one.key].outcome is Outcome.ACKNOWLEDGED} - refused
 			rows |= self._put_on_sale(product_id, raised, stored, deadline)
 		return replace(
-			result, rows=tuple(rows[line.key] for line in lines), extra_calls=2 * bool(zeros) + 2 * bool(raised)
+			result,
+			rows=tuple(rows[line.key] for line in lines),
+			extra_calls=2 * bool(zeros) + 2 * bool(raised),
 		)
 
 	def _take_off_sale(

@@ -172,9 +172,7 @@ class Ledger:
 		"""A Sales Invoice with stock update. With an `order` and no lines: all that is left of the order."""
 		return self._sell("Sales Invoice", "SINV", lines, order, customer)
 
-	def _sell(
-		self, doctype: str, series: str, lines: Sequence[Line], order: str, customer: str
-	) -> str:
+	def _sell(self, doctype: str, series: str, lines: Sequence[Line], order: str, customer: str) -> str:
 		with self._document(doctype, series) as document:
 			rows = []
 			open_rows = self._open_rows(order) if order else []
@@ -194,12 +192,36 @@ class Ledger:
 				[(document.name, 1, customer, COMPANY, "Submitted")],
 			)
 			if doctype == "Sales Invoice":
-				self.db.execute("UPDATE `tabSales Invoice` SET update_stock = 1 WHERE name = %s", (document.name,))
+				self.db.execute(
+					"UPDATE `tabSales Invoice` SET update_stock = 1 WHERE name = %s", (document.name,)
+				)
 			self.db.insert_many(
 				f"{doctype} Item",
-				("name", "parent", "idx", "docstatus", "item_code", "warehouse", "qty", "stock_qty", order_field, "so_detail"),
+				(
+					"name",
+					"parent",
+					"idx",
+					"docstatus",
+					"item_code",
+					"warehouse",
+					"qty",
+					"stock_qty",
+					order_field,
+					"so_detail",
+				),
 				[
-					(f"{document.name}/{n}", document.name, n, 1, line.item, line.warehouse, line.qty, line.qty, order, detail)
+					(
+						f"{document.name}/{n}",
+						document.name,
+						n,
+						1,
+						line.item,
+						line.warehouse,
+						line.qty,
+						line.qty,
+						order,
+						detail,
+					)
 					for n, (line, detail) in enumerate(rows, 1)
 				],
 			)
@@ -217,7 +239,9 @@ class Ledger:
 				raise LedgerError(f"{name} is no submitted document of stock")
 			document.doctype = entries[0][0]
 			document.cancelled = True
-			self.db.execute("UPDATE `tabStock Ledger Entry` SET is_cancelled = 1 WHERE voucher_no = %s", (name,))
+			self.db.execute(
+				"UPDATE `tabStock Ledger Entry` SET is_cancelled = 1 WHERE voucher_no = %s", (name,)
+			)
 			for _doctype, item, warehouse, qty in entries:
 				document.actual(item, warehouse, -qty)
 			if document.doctype in ("Sales Invoice", "Delivery Note"):
@@ -244,7 +268,9 @@ class Ledger:
 	def _insert_order_rows(self, document: _Document, lines: Sequence[Line]) -> None:
 		lines = _checked(lines)
 		# A changed order keeps the rows that are delivered in part: new rows are numbered behind them.
-		last = self.db.rows("SELECT COALESCE(MAX(idx), 0) FROM `tabSales Order Item` WHERE parent = %s", (document.name,))
+		last = self.db.rows(
+			"SELECT COALESCE(MAX(idx), 0) FROM `tabSales Order Item` WHERE parent = %s", (document.name,)
+		)
 		numbered = list(enumerate(lines, int(last[0][0]) + 1))
 		self.db.insert_many(
 			"Sales Order Item",
@@ -262,12 +288,16 @@ class Ledger:
 		"""Cancel a Sales Order of which nothing was delivered."""
 		with self._document("Sales Order", name=name) as document:
 			status = self._order_status(name)
-			if self.db.rows("SELECT 1 FROM `tabSales Order Item` WHERE parent = %s AND delivered_qty > 0", (name,)):
+			if self.db.rows(
+				"SELECT 1 FROM `tabSales Order Item` WHERE parent = %s AND delivered_qty > 0", (name,)
+			):
 				raise LedgerError(f"{name}: cancel its invoices and delivery notes first")
 			if status == "Closed":
 				raise LedgerError(f"{name} is closed: re-open it before you cancel it")
 			self._release(document)
-			self.db.execute("UPDATE `tabSales Order` SET docstatus = 2, status = 'Cancelled' WHERE name = %s", (name,))
+			self.db.execute(
+				"UPDATE `tabSales Order` SET docstatus = 2, status = 'Cancelled' WHERE name = %s", (name,)
+			)
 
 	def close_order(self, name: str) -> None:
 		"""Close: nothing more will be delivered, the rest of the reservation is released."""
@@ -290,7 +320,9 @@ class Ledger:
 			if self._order_status(name) != "To Deliver and Bill":
 				raise LedgerError(f"{name}: only the items of an open order can be changed")
 			self._release(document)
-			self.db.execute("DELETE FROM `tabSales Order Item` WHERE parent = %s AND delivered_qty = 0", (name,))
+			self.db.execute(
+				"DELETE FROM `tabSales Order Item` WHERE parent = %s AND delivered_qty = 0", (name,)
+			)
 			self.db.execute(
 				"UPDATE `tabSales Order Item` SET qty = delivered_qty, stock_qty = delivered_qty WHERE parent = %s",
 				(name,),
@@ -339,7 +371,9 @@ class Ledger:
 				open_rows[at] = (row, item, warehouse, round(left - line.qty, PRECISION))
 				self._book(document, row, line, 1)
 				return row
-		raise LedgerError(f"{order} has no row with {line.qty:g} of {line.item} from {line.warehouse} left to deliver")
+		raise LedgerError(
+			f"{order} has no row with {line.qty:g} of {line.item} from {line.warehouse} left to deliver"
+		)
 
 	def _give_back(self, document: _Document) -> None:
 		rows = self.db.rows(
@@ -364,7 +398,9 @@ class Ledger:
 	# -- what they have in common --------------------------------------------------------------------------
 	def _parts(self, item: str, qty: float) -> list[tuple[str, float]]:
 		"""The stocked items that move when `qty` of `item` is sold: itself, or its bundle's components."""
-		parts = self.db.rows("SELECT item_code, qty FROM `tabProduct Bundle Item` WHERE parent = %s ORDER BY idx", (item,))
+		parts = self.db.rows(
+			"SELECT item_code, qty FROM `tabProduct Bundle Item` WHERE parent = %s ORDER BY idx", (item,)
+		)
 		return [(part, round(each * qty, PRECISION)) for part, each in parts] or [(item, qty)]
 
 	def _actual(self, item: str, warehouse: str) -> float:
@@ -401,7 +437,9 @@ class Ledger:
 			"INSERT INTO `tabSeries` (name, current) VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET current = current + 1",
 			(series,),
 		)
-		return f"{series}-{self.db.rows('SELECT current FROM `tabSeries` WHERE name = %s', (series,))[0][0]:06d}"
+		return (
+			f"{series}-{self.db.rows('SELECT current FROM `tabSeries` WHERE name = %s', (series,))[0][0]:06d}"
+		)
 
 	def _write(self, document: _Document) -> None:
 		now = self._timestamp()
@@ -420,7 +458,9 @@ class Ledger:
 				continue
 			balance = self._actual(item, warehouse)
 			if balance < 0 and change.actual < 0:
-				raise LedgerError(f"{document.doctype}: {-balance:g} units of {item} needed in {warehouse} are not there")
+				raise LedgerError(
+					f"{document.doctype}: {-balance:g} units of {item} needed in {warehouse} are not there"
+				)
 			entries.append((item, warehouse, change.actual, balance))
 		if entries:
 			part = "cancel" if document.cancelled else "row"
@@ -439,7 +479,11 @@ class Ledger:
 				],
 			)  # fmt: skip
 		cause = f"{document.doctype} {document.name}"
-		record(self.db, self.site.now(), [OutboxRow(item, cause=cause) for item in sorted({item for item, _ in moved})])
+		record(
+			self.db,
+			self.site.now(),
+			[OutboxRow(item, cause=cause) for item in sorted({item for item, _ in moved})],
+		)
 
 
 def _checked(lines: Sequence[Line], *, zero: bool = False) -> Sequence[Line]:

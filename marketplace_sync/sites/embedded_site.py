@@ -87,7 +87,13 @@ _DOCTYPES = Path(__file__).parent.parent / "marketplace_sync" / "doctype"
 
 
 def _columns(child: bool) -> list[str]:
-	columns = ["name TEXT NOT NULL PRIMARY KEY", "creation TEXT", "modified TEXT", "modified_by TEXT", "owner TEXT"]
+	columns = [
+		"name TEXT NOT NULL PRIMARY KEY",
+		"creation TEXT",
+		"modified TEXT",
+		"modified_by TEXT",
+		"owner TEXT",
+	]
 	columns += ["docstatus INTEGER NOT NULL DEFAULT 0", "idx INTEGER NOT NULL DEFAULT 0"]
 	return columns + ["parent TEXT", "parentfield TEXT", "parenttype TEXT"] * child
 
@@ -235,7 +241,8 @@ class EmbeddedDatabase:
 	def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 		if rows:
 			self._for_writing().executemany(
-				f"INSERT INTO `tab{table}` ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows
+				f"INSERT INTO `tab{table}` ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+				rows,
 			)
 
 	def update_many(
@@ -354,7 +361,9 @@ class EmbeddedSite:
 				return store
 		raise LookupError(f"there is no store {name!r}; `status` lists the stores")
 
-	def add_store(self, account: Account, customer: str, company: str, warehouses: Sequence[str], **settings: Any) -> str:
+	def add_store(
+		self, account: Account, customer: str, company: str, warehouses: Sequence[str], **settings: Any
+	) -> str:
 		"""Settings and state of a new store, fed by `warehouses` (groups stand for their leaves). Returns its name.
 
 		`settings` are further fields of Customer Marketplace Settings. As on a Frappe site the store starts with
@@ -411,7 +420,11 @@ class EmbeddedSite:
 		if not changed:
 			self.db.rollback()
 			raise LookupError(f"there is no store {store!r}; `status` lists the stores")
-		record(self.db, now, [OutboxRow(store=store, kind=SWITCH, cause=f"Switched {'on' if on else 'off'} by {by}")])
+		record(
+			self.db,
+			now,
+			[OutboxRow(store=store, kind=SWITCH, cause=f"Switched {'on' if on else 'off'} by {by}")],
+		)
 		self.db.commit()
 		self.wake([Bell.MOVEMENT])
 
@@ -460,7 +473,8 @@ class EmbeddedSite:
 			if ours:
 				return self._refresh(store)
 			saved = self.db.rows(
-				"SELECT access_token, refresh_unclear FROM `tabMarketplace Store State` WHERE name = %s", (store,)
+				"SELECT access_token, refresh_unclear FROM `tabMarketplace Store State` WHERE name = %s",
+				(store,),
 			)
 			self.db.commit()
 			if not saved:
@@ -490,7 +504,8 @@ class EmbeddedSite:
 		"""Keep fresh tokens, of a refresh or of the owner's consent, and commit."""
 		if tokens.shop_id:
 			self.db.execute(
-				"UPDATE `tabCustomer Marketplace Settings` SET shop_id = %s WHERE name = %s", (tokens.shop_id, store)
+				"UPDATE `tabCustomer Marketplace Settings` SET shop_id = %s WHERE name = %s",
+				(tokens.shop_id, store),
 			)
 		self._settle(
 			store,
@@ -505,7 +520,9 @@ class EmbeddedSite:
 		)
 
 	def _settle(self, store: str, set_sql: str, *values: Any) -> None:
-		self.db.execute(f"UPDATE `tabMarketplace Store State` SET {set_sql} WHERE name = %s", (*values, store))
+		self.db.execute(
+			f"UPDATE `tabMarketplace Store State` SET {set_sql} WHERE name = %s", (*values, store)
+		)
 		self.db.commit()
 
 	def transport(self, max_in_flight: int) -> ThreadTransport:
@@ -526,4 +543,3 @@ class EmbeddedSite:
 
 	def close(self) -> None:
 		self.db.close()
-

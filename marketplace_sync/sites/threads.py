@@ -24,7 +24,9 @@ class ThreadTransport:
 	def _run(self, call_id: int, work: Callable[[], CallResult | ReadResult]) -> None:
 		try:
 			answer: Answer = work()
-		except BaseException as error:  # handed to the engine, whatever it is: a call without an answer is ambiguous
+		except (
+			BaseException
+		) as error:  # handed to the engine, whatever it is: a call without an answer is ambiguous
 			answer = error
 		self._answers.put((call_id, answer))
 

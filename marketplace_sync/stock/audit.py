@@ -61,7 +61,9 @@ def audit(
 	report = AuditReport(store)
 	settings = site.store(store)
 	connector = site.connector(store)
-	pace = SitePace(site, store, normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second))
+	pace = SitePace(
+		site, store, normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second)
+	)
 	names = [
 		row[0]
 		for row in site.db.rows(
@@ -76,7 +78,9 @@ def audit(
 	for start in range(0, len(names), PIECE):
 		piece = names[start : start + PIECE]
 		marks = ", ".join(["%s"] * len(piece))
-		found = {row.name: row for row in read_listings(site.db, f"name IN ({marks}) AND priority = 0", piece)}
+		found = {
+			row.name: row for row in read_listings(site.db, f"name IN ({marks}) AND priority = 0", piece)
+		}
 		site.db.commit()
 		done += len(piece) - len(found)
 		refs = [ListingRef(row.name, row.product_id, row.sku_id) for row in found.values()]
@@ -111,7 +115,9 @@ def _read(answer: ReadResult) -> ReadResult:
 	)
 
 
-def _compare(site: Site, store: str, listings: list[Listing], answer: ReadResult, report: AuditReport) -> None:
+def _compare(
+	site: Site, store: str, listings: list[Listing], answer: ReadResult, report: AuditReport
+) -> None:
 	now = site.now()
 	shown = {row.key: row for row in answer.rows}
 	values = []

@@ -114,7 +114,15 @@ def decide(
 		locked = listing.reason_code == "promotion"
 		hold, code = (rows.LOCKED, "promotion") if locked else (rows.CLAMPED, "clamped")
 		return Decision(
-			HOLD_IT, quantity, by_location, True, wanted, hold, code, bound_reason(quantity, wanted), listing.bounds_until
+			HOLD_IT,
+			quantity,
+			by_location,
+			True,
+			wanted,
+			hold,
+			code,
+			bound_reason(quantity, wanted),
+			listing.bounds_until,
 		)
 	return Decision(SKIP_IT, quantity, by_location)
 

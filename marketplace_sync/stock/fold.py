@@ -64,7 +64,11 @@ class _Effect:
 
 	@classmethod
 	def of(cls, kind: str, cause: str, priority: int) -> _Effect:
-		doubts = (listing.CHECK if kind == outbox.MIDNIGHT else listing.READ_BACK) if kind in outbox.DOUBTING else 0
+		doubts = (
+			(listing.CHECK if kind == outbox.MIDNIGHT else listing.READ_BACK)
+			if kind in outbox.DOUBTING
+			else 0
+		)
 		return cls(
 			int(kind in outbox.FREEING),
 			doubts,
@@ -192,7 +196,9 @@ def _touch_store(site: Site, store: str, effect: _Effect, claimed: Sequence[str]
 	db = site.db
 	changes = _SET
 	for field in fields(effect):
-		changes = changes.replace(f"v.{field.name}", "%s" if field.name == "cause" else str(getattr(effect, field.name)))
+		changes = changes.replace(
+			f"v.{field.name}", "%s" if field.name == "cause" else str(getattr(effect, field.name))
+		)
 	after = ""
 	while True:
 		db.commit()
@@ -212,7 +218,8 @@ def _touch_store(site: Site, store: str, effect: _Effect, claimed: Sequence[str]
 		)
 		marks = ", ".join(["%s"] * len(claimed))
 		db.execute(
-			f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name IN ({marks})", (now + CLAIM_SECONDS, *claimed)
+			f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name IN ({marks})",
+			(now + CLAIM_SECONDS, *claimed),
 		)
 		db.commit()
 		site.checkpoint("fold: piece done")
@@ -222,12 +229,12 @@ def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str
 	"""(listing, store, item that changed) for the items themselves and for the bundles that they are part of."""
 	items = sorted(items)
 	marks = ", ".join(["%s"] * len(items))
-	found = list(
-		db.rows(f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({marks})", items)
-	)
+	found = list(db.rows(f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({marks})", items))
 	# MariaDB compares without regard to case: an item code is found under the spelling of the listing.
 	spelling = {item.casefold(): item for item in items}
-	found = [(name, store, spelling[item.casefold()]) for name, store, item in found if item.casefold() in spelling]
+	found = [
+		(name, store, spelling[item.casefold()]) for name, store, item in found if item.casefold() in spelling
+	]
 	bundles = db.rows(
 		"SELECT b.new_item_code, c.item_code FROM `tabProduct Bundle Item` c"
 		" JOIN `tabProduct Bundle` b ON b.name = c.parent"
@@ -243,5 +250,7 @@ def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str
 			f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({', '.join(['%s'] * len(names))})",
 			names,
 		)
-		found += [(name, store, component) for name, store, bundle in rows for component in parts.get(bundle, ())]
+		found += [
+			(name, store, component) for name, store, bundle in rows for component in parts.get(bundle, ())
+		]
 	return found

@@ -40,7 +40,9 @@ def hold(site: Site, store: str, token: int, seconds: float) -> float:
 		(until, store, token, now),
 	):
 		# MariaDB counts the rows that changed: a renewal within the same moment is none, and holds all the same.
-		ours = site.db.rows(f"SELECT lease_until FROM {_STATE} WHERE name = %s AND lease_token = %s", (store, token))
+		ours = site.db.rows(
+			f"SELECT lease_until FROM {_STATE} WHERE name = %s AND lease_token = %s", (store, token)
+		)
 		if not ours or ours[0][0] <= now:
 			raise LeaseLost(store)
 	return until

@@ -152,7 +152,9 @@ def after(
 	if outcome is Outcome.CLAMP:
 		attempts = tried(listing.reason_code == "clamped")
 		if attempts >= 3:
-			return _rejected(kept, 0, timing, now)  # a bound that is refused in its turn would go round for ever
+			return _rejected(
+				kept, 0, timing, now
+			)  # a bound that is refused in its turn would go round for ever
 		if result.lowest is None and result.highest is None:
 			# Which bound? The read-back tells what is reserved.
 			return replace(kept, verify=rows.READ_BACK, attempts=attempts + 1, code="clamped")

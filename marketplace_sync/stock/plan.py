@@ -45,7 +45,9 @@ class Planner:
 		if not listings:
 			return [], 0
 		now = self.site.now()
-		planned = [self._decided(listing, offers.get((listing.item, listing.uom)), off, now) for listing in listings]
+		planned = [
+			self._decided(listing, offers.get((listing.item, listing.uom)), off, now) for listing in listings
+		]
 		self.site.checkpoint("plan: decided")
 		quiet = [plan for plan in planned if plan.decision.step in (SKIP_IT, HOLD_IT)]
 		calls = self._calls([plan for plan in planned if plan.decision.step in (SEND_IT, READ_IT)])[:room]
@@ -78,7 +80,8 @@ class Planner:
 		"""How many calls can start within the horizon; one at a time while the store does not answer."""
 		turn, now = self.turn, self.site.now()
 		cut, cut_at, next_free, blocked, circuit_open = self.site.db.rows(
-			f"SELECT rate, rate_at, rate_tat, blocked_until, circuit_open FROM {STATE} WHERE name = %s", (turn.name,)
+			f"SELECT rate, rate_at, rate_tat, blocked_until, circuit_open FROM {STATE} WHERE name = %s",
+			(turn.name,),
 		)[0]
 		if circuit_open:
 			turn.stopped = True
@@ -87,7 +90,11 @@ class Planner:
 			turn.blocked_until = blocked  # another worker (catalogue, audit) was told to slow down
 			return 0
 		speed = rate.current_rate(turn.normal_rate, cut, cut_at, now)
-		room = int((now + turn.timing.horizon - next_free) * speed) if next_free > now else int(turn.timing.horizon * speed)
+		room = (
+			int((now + turn.timing.horizon - next_free) * speed)
+			if next_free > now
+			else int(turn.timing.horizon * speed)
+		)
 		if room <= 0 and next_free > now:
 			self.wait_until = next_free
 			return 0
@@ -159,7 +166,13 @@ class Planner:
 	def _decided(self, listing: Listing, offer: Offer | None, off: dict[str, str], now: float) -> Planned:
 		turn = self.turn
 		decision = decide(
-			listing, turn.store, offer, off.get(listing.item), turn.connector.capabilities, turn.closed_locations, now
+			listing,
+			turn.store,
+			offer,
+			off.get(listing.item),
+			turn.connector.capabilities,
+			turn.closed_locations,
+			now,
 		)
 		return Planned(listing, decision, listing.stocked or (offer is not None and not offer.problem))
 
@@ -177,7 +190,9 @@ class Planner:
 		for suspects in connector.group([line for line in lines if line.key in limits]):
 			size = min(limits[line.key] for line in suspects)
 			groups += [suspects[start : start + size] for start in range(0, len(suspects), size)]
-		calls += [Call([by_name[line.key] for line in group], reads=False, lines=list(group)) for group in groups]
+		calls += [
+			Call([by_name[line.key] for line in group], reads=False, lines=list(group)) for group in groups
+		]
 		return sorted(calls, key=lambda call: _urgency(call.planned[0]))
 
 	# -- writing -------------------------------------------------------------------------------------------

@@ -100,7 +100,9 @@ class SitePace:
 				)
 			if wait > 0:
 				self.site.sleep(wait)
-			blocked = self.site.db.rows(f"SELECT blocked_until FROM {_STATE} WHERE name = %s", (self.store,))[0][0]
+			blocked = self.site.db.rows(f"SELECT blocked_until FROM {_STATE} WHERE name = %s", (self.store,))[
+				0
+			][0]
 			self.site.db.commit()
 			if blocked <= self.site.now():
 				return  # nobody was told to slow down while we waited

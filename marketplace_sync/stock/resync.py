@@ -77,10 +77,14 @@ def moved_items(db: Database, since: str) -> set[str]:
 	`creation`, not the posting date: an entry that was backdated today moved today. A Bin is touched by reservations,
 	but by purchase orders and valuation too: the net is wider than it need be, and what did not change costs no call.
 	"""
-	found = {row[0] for row in db.rows("SELECT DISTINCT item_code FROM `tabBin` WHERE modified >= %s", (since,))}
+	found = {
+		row[0] for row in db.rows("SELECT DISTINCT item_code FROM `tabBin` WHERE modified >= %s", (since,))
+	}
 	found |= {
 		row[0]
-		for row in db.rows("SELECT DISTINCT item_code FROM `tabStock Ledger Entry` WHERE creation >= %s", (since,))
+		for row in db.rows(
+			"SELECT DISTINCT item_code FROM `tabStock Ledger Entry` WHERE creation >= %s", (since,)
+		)
 	}
 	return found
 
@@ -94,7 +98,9 @@ def preview(site: Site, store: str, item: str = "") -> list[PreviewRow]:
 	site.db.commit()
 	settings = site.store(store)
 	capabilities = site.capabilities(store)
-	state = site.db.rows("SELECT closed_locations FROM `tabMarketplace Store State` WHERE name = %s", (store,))
+	state = site.db.rows(
+		"SELECT closed_locations FROM `tabMarketplace Store State` WHERE name = %s", (store,)
+	)
 	closed = frozenset(filter(None, ((state[0][0] if state else "") or "").split(",")))
 	found: list[PreviewRow] = []
 	after = ""

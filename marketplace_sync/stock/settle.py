@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -39,7 +40,11 @@ def throttled_until(answer: Answer, now: float) -> float:
 	if isinstance(answer, ReadResult) and answer.failure is not None:
 		said = (answer.failure,)
 	return max(
-		(max(row.retry_at or 0.0, now + (row.retry_after or 0.0)) for row in said if row.outcome is Outcome.THROTTLED),
+		(
+			max(row.retry_at or 0.0, now + (row.retry_after or 0.0))
+			for row in said
+			if row.outcome is Outcome.THROTTLED
+		),
 		default=0.0,
 	)
 
@@ -116,25 +121,26 @@ class Settler:
 		changes: list[tuple[Planned, Change]] = []
 		reads: list[Row] = []
 		logs: list[Row] = []
-		counts = [0, 0, 0, 0]
+		tally: Counter[str] = Counter()
 		off_sale: dict[str, int] = {}
 		extra_calls = 0
 		for call, answer in done:
 			if answer is NOT_STARTED:
 				changes += [(plan, unsent(plan.listing, now)) for plan in call.planned if not call.reads]
 				continue
-			counts[0] += 1
+			tally["calls"] += 1
 			if call.reads:
 				reads += self._read_rows(call, answer, now, learned)
-				counts[3] += len(call.planned)
+				tally["read_back"] += len(call.planned)
 				continue
 			written = self._answers(call, answer, now, learned, logs)
 			if isinstance(answer, CallResult):
 				extra_calls += answer.extra_calls
-				product = call.planned[0].listing.product_id
-				off_sale.update({product: int(row.delisted) for row in answer.rows if row.delisted is not None})
-			counts[1] += len(written)
-			counts[2] += sum(change.acked for _plan, change in written)
+				for row in answer.rows:
+					if row.delisted is not None:
+						off_sale[call.planned[0].listing.product_id] = int(row.delisted)
+			tally["sent"] += len(written)
+			tally["acknowledged"] += sum(change.acked for _plan, change in written)
 			changes += written
 		self._write_changes(changes, now)
 		self._write_reads(reads)
@@ -153,11 +159,8 @@ class Settler:
 		for call, _answer in done:
 			if call.reads:
 				self.turn.reading.difference_update(plan.listing.name for plan in call.planned)
-		report = self.turn.report
-		report.calls += counts[0]
-		report.sent += counts[1]
-		report.acknowledged += counts[2]
-		report.read_back += counts[3]
+		for count, number in tally.items():
+			setattr(self.turn.report, count, getattr(self.turn.report, count) + number)
 		return learned
 
 	# -- writes --------------------------------------------------------------------------------------------
@@ -179,10 +182,18 @@ class Settler:
 		lines: list[LogLine] = []
 		for plan in call.planned:
 			listing = plan.listing
-			said = answers.get(listing.name) or RowResult(listing.name, Outcome.AMBIGUOUS, "no_answer", silence)
+			said = answers.get(listing.name) or RowResult(
+				listing.name, Outcome.AMBIGUOUS, "no_answer", silence
+			)
 			said = self._suspected(said, len(call.planned))
 			change = after(
-				said, listing, plan.decision, turn.timing, now, turn.connector.capabilities.applies_within, self.site.rng
+				said,
+				listing,
+				plan.decision,
+				turn.timing,
+				now,
+				turn.connector.capabilities.applies_within,
+				self.site.rng,
 			)
 			learned.note(said, change.due_at, call.token)
 			written.append((plan, change))
@@ -263,7 +274,12 @@ class Settler:
 		)
 
 	def _only_dirty(self, done: Sequence[Done]) -> None:
-		sent = [plan.listing.name for call, answer in done if answer is not NOT_STARTED and not call.reads for plan in call.planned]
+		sent = [
+			plan.listing.name
+			for call, answer in done
+			if answer is not NOT_STARTED and not call.reads
+			for plan in call.planned
+		]
 		self._dirty(sent)
 		self.site.db.commit()
 
@@ -271,7 +287,9 @@ class Settler:
 	def _read_rows(self, call: Call, answer: Answer, now: float, learned: _StoreWide) -> list[Row]:
 		if not isinstance(answer, ReadResult) or answer.failure is not None:
 			failure = answer.failure if isinstance(answer, ReadResult) else None
-			failure = failure or RowResult("", Outcome.AMBIGUOUS, "read", f"{type(answer).__name__} in a read-back")
+			failure = failure or RowResult(
+				"", Outcome.AMBIGUOUS, "read", f"{type(answer).__name__} in a read-back"
+			)
 			wait = failure.retry_after if failure.retry_after is not None else self.turn.timing.back_off
 			until = max(failure.retry_at or 0.0, now + wait)
 			learned.note(failure, until, call.token)
@@ -319,7 +337,9 @@ class Settler:
 
 	def _unread(self, plan: Planned, now: float, until: float, failure: RowResult) -> Row:
 		"""A read-back that failed for no fault of the store is tried once more; then we send: a write is always right."""
-		gives_up = failure.outcome in (Outcome.AMBIGUOUS, Outcome.REFUSED) and plan.listing.reason_code == "unread"
+		gives_up = (
+			failure.outcome in (Outcome.AMBIGUOUS, Outcome.REFUSED) and plan.listing.reason_code == "unread"
+		)
 		verify = plan.listing.verify if plan.listing.verify != rows.READING else rows.CHECK
 		return _read_row(
 			plan,
@@ -359,7 +379,9 @@ class Settler:
 		turn, failures = self.turn, learned.failures
 		if learned.throttled_until:
 			learned.blocked_until = max(learned.throttled_until, now + turn.timing.back_off / 2)
-			rate.slow_down(self.site, turn.name, turn.normal_rate, learned.blocked_until, learned.throttle_reason)
+			rate.slow_down(
+				self.site, turn.name, turn.normal_rate, learned.blocked_until, learned.throttle_reason
+			)
 		if failures >= turn.timing.unwell_after and failures > turn.failures:
 			wait = min(turn.timing.longest_block, turn.timing.back_off * 2.0 ** min(failures, 16))
 			until = now + wait * (0.75 + 0.25 * self.site.rng.random())
@@ -399,7 +421,9 @@ class Settler:
 		if fresh:
 			turn.connector = self.site.connector(turn.name)
 			return
-		self._open_circuit("The marketplace does not accept our authorisation any more: connect the store again.")
+		self._open_circuit(
+			"The marketplace does not accept our authorisation any more: connect the store again."
+		)
 		self.site.db.commit()
 
 	def _correct_locations(self, closed: set[str]) -> None:
@@ -439,7 +463,21 @@ def _read_row(
 	return (name, token, version, known, quantity, split, lowest, verify, due, hold, code, reason[:500], now)
 
 
-_READ = ("name", "token", "ver", "known", "qty", "split", "lowest", "verify", "due", "hold", "code", "reason", "at")
+_READ = (
+	"name",
+	"token",
+	"ver",
+	"known",
+	"qty",
+	"split",
+	"lowest",
+	"verify",
+	"due",
+	"hold",
+	"code",
+	"reason",
+	"at",
+)
 _CHANGE = (
 	"name",
 	"token",

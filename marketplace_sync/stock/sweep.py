@@ -71,7 +71,9 @@ def _find_moved(site: Site) -> int:
 def midnight(site: Site) -> int:
 	"""Resync every item that moved in the last 48 hours, not believing what was acknowledged. Returns outbox rows."""
 	# `priority` only helps to find what is dirty; should it ever be wrong, it is put right here.
-	site.db.execute(f"UPDATE `tab{rows.TABLE}` SET priority = 2 WHERE desired_ver > acked_ver AND priority = 0")
+	site.db.execute(
+		f"UPDATE `tab{rows.TABLE}` SET priority = 2 WHERE desired_ver > acked_ver AND priority = 0"
+	)
 	# No document marks the day on which an item reaches its end of life.
 	ended = site.db.rows(
 		"SELECT name FROM `tabItem` WHERE end_of_life BETWEEN %s AND %s",

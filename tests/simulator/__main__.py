@@ -42,7 +42,9 @@ def run_seeds(start: int, count: int, *, faults: bool = True) -> tuple[int, int,
 def main() -> int:
 	parser = argparse.ArgumentParser(description=__doc__)
 	parser.add_argument("--seeds", type=int, default=2_000)
-	parser.add_argument("--start", type=int, default=0, help="the first seed; with --seeds 1 a failing run is repeated")
+	parser.add_argument(
+		"--start", type=int, default=0, help="the first seed; with --seeds 1 a failing run is repeated"
+	)
 	parser.add_argument("--no-faults", action="store_true")
 	given = parser.parse_args()
 	began = time.monotonic()
@@ -51,7 +53,9 @@ def main() -> int:
 	for seed, what in broken[:20]:
 		print(f"seed {seed}: {what}\n  again with: python -m tests.simulator --start {seed} --seeds 1")
 	right = given.seeds - len(broken)
-	print(f"{right} of {given.seeds} seeds right, {calls / max(1, changes):.2f} calls a change, {given.seeds / seconds:.0f} seeds/s")
+	print(
+		f"{right} of {given.seeds} seeds right, {calls / max(1, changes):.2f} calls a change, {given.seeds / seconds:.0f} seeds/s"
+	)
 	return 1 if broken else 0
 
 

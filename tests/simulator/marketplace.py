@@ -188,7 +188,9 @@ class SimMarketplace:
 	def _in_air(self, lines: Sequence[StockLine], answered_in: float, applies_in: float) -> None:
 		now = self.clock.now
 		for line in lines:
-			self.air.setdefault(line.sku_id, []).append(_Air(line.quantity, now + answered_in, now + applies_in))
+			self.air.setdefault(line.sku_id, []).append(
+				_Air(line.quantity, now + answered_in, now + applies_in)
+			)
 
 	def _apply(self, line: StockLine) -> None:
 		self.shown[line.sku_id] = line.quantity

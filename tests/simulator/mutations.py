@@ -24,7 +24,12 @@ class _AcknowledgesThePresent(Settler):
 	"""No version check: whatever is desired when the answer arrives counts as acknowledged."""
 
 	def change_sql(self) -> str:
-		return super().change_sql().replace("THEN t.sent_ver", "THEN t.desired_ver").replace("AND t.desired_ver = t.sent_ver", "")
+		return (
+			super()
+			.change_sql()
+			.replace("THEN t.sent_ver", "THEN t.desired_ver")
+			.replace("AND t.desired_ver = t.sent_ver", "")
+		)
 
 
 class _NoVersionCheck(Drain):
@@ -44,7 +49,9 @@ class _QuantitiesFirst(Planner):
 		marks = ", ".join(["%s"] * len(listings))
 		versions = {
 			again.name: again.desired_ver
-			for again in read_listings(self.site.db, f"name IN ({marks})", [listing.name for listing in listings])
+			for again in read_listings(
+				self.site.db, f"name IN ({marks})", [listing.name for listing in listings]
+			)
 		}
 		return [replace(listing, desired_ver=versions[listing.name]) for listing in listings], offers, off
 

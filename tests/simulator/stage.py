@@ -50,7 +50,10 @@ class Stage(World):
 		db = self.site.db
 		self.items.append(item)
 		self.stock[item] = (quantity, 0)
-		db.execute("INSERT INTO `tabItem` (name, item_code, stock_uom, is_stock_item) VALUES (%s, %s, 'Nos', 1)", (item, item))
+		db.execute(
+			"INSERT INTO `tabItem` (name, item_code, stock_uom, is_stock_item) VALUES (%s, %s, 'Nos', 1)",
+			(item, item),
+		)
 		if ledger:
 			db.execute(
 				"INSERT INTO `tabBin` (name, item_code, warehouse, actual_qty) VALUES (%s, %s, %s, %s)",
@@ -115,11 +118,15 @@ class Stage(World):
 	# -- looking ---------------------------------------------------------------------------------------------
 	def row(self, sku: str, *columns: str) -> tuple:
 		self.site.db.commit()
-		return self.site.db.rows(f"SELECT {', '.join(columns)} FROM `tabMarketplace Listing` WHERE name = %s", (f"L-{sku}",))[0]
+		return self.site.db.rows(
+			f"SELECT {', '.join(columns)} FROM `tabMarketplace Listing` WHERE name = %s", (f"L-{sku}",)
+		)[0]
 
 	def state(self, *columns: str) -> tuple:
 		self.site.db.commit()
-		return self.site.db.rows(f"SELECT {', '.join(columns)} FROM `tabMarketplace Store State` WHERE name = %s", (STORE,))[0]
+		return self.site.db.rows(
+			f"SELECT {', '.join(columns)} FROM `tabMarketplace Store State` WHERE name = %s", (STORE,)
+		)[0]
 
 
 def says(outcome: Outcome, **more) -> Answer:

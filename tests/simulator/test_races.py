@@ -257,7 +257,8 @@ def test_a_resync_of_hours_lets_events_pass():
 	stage.drain(60)
 	for item in list(stage.items):
 		stage.site.db.execute(
-			"UPDATE `tabBin` SET modified = %s WHERE item_code = %s", (stage.site.stamp(stage.clock.now), item)
+			"UPDATE `tabBin` SET modified = %s WHERE item_code = %s",
+			(stage.site.stamp(stage.clock.now), item),
 		)
 	stage.sent.clear()
 	stage.began = stage.clock.now

@@ -16,7 +16,9 @@ GATE_SEEDS = 400
 
 def test_every_seed_ends_right_with_faults():
 	_changes, _calls, broken = run_seeds(0, SEEDS)
-	assert not broken, f"{len(broken)} of {SEEDS}, first: python -m tests.simulator --start {broken[0][0]} --seeds 1: {broken[0][1]}"
+	assert not broken, (
+		f"{len(broken)} of {SEEDS}, first: python -m tests.simulator --start {broken[0][0]} --seeds 1: {broken[0][1]}"
+	)
 
 
 def test_every_seed_ends_right_without_faults():
@@ -27,7 +29,9 @@ def test_every_seed_ends_right_without_faults():
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_the_simulation_notices_a_missing_guard(mutation):
-	assert first_failing_seed(mutation, GATE_SEEDS), f"{mutation}: {GATE_SEEDS} seeds stayed green without the guard"
+	assert first_failing_seed(mutation, GATE_SEEDS), (
+		f"{mutation}: {GATE_SEEDS} seeds stayed green without the guard"
+	)
 
 
 def test_a_seed_replays_exactly():

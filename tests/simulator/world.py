@@ -156,7 +156,9 @@ class _Transport:
 				raise
 			except Exception as error:  # as the threads of the hosts do it
 				answer = error
-			world.clock.after(world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer))
+			world.clock.after(
+				world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer)
+			)
 
 		world.clock.after(late, run)
 
@@ -230,7 +232,10 @@ class World:
 	# -- the cast ------------------------------------------------------------------------------------------
 	def _set_up(self) -> None:
 		db = self.site.db
-		db.execute("INSERT INTO `tabWarehouse` (name, company, is_group, lft, rgt) VALUES (%s, 'SIM', 0, 1, 2)", (WAREHOUSE,))
+		db.execute(
+			"INSERT INTO `tabWarehouse` (name, company, is_group, lft, rgt) VALUES (%s, 'SIM', 0, 1, 2)",
+			(WAREHOUSE,),
+		)
 		db.execute(
 			"INSERT INTO `tabCustomer Marketplace Settings` (name, customer, customer_name, marketplace, company,"
 			" disable_stock_update, allocation_percent, app_id, app_secret, shop_id)"
@@ -250,7 +255,8 @@ class World:
 			actual = self.rng.randint(0, 20)
 			self.stock[item] = (actual, 0)
 			db.execute(
-				"INSERT INTO `tabItem` (name, item_code, stock_uom, is_stock_item) VALUES (%s, %s, 'Nos', 1)", (item, item)
+				"INSERT INTO `tabItem` (name, item_code, stock_uom, is_stock_item) VALUES (%s, %s, 'Nos', 1)",
+				(item, item),
 			)
 			db.execute(
 				"INSERT INTO `tabBin` (name, item_code, warehouse, actual_qty) VALUES (%s, %s, %s, %s)",
@@ -405,7 +411,9 @@ class World:
 		waiting = {row[0] for row in outbox}
 		everything = "" in waiting
 		for listing in read_listings(db, "store = %s", (STORE,)):
-			token = db.rows("SELECT lease_token, sent_ver FROM `tabMarketplace Listing` WHERE name = %s", (listing.name,))[0]
+			token = db.rows(
+				"SELECT lease_token, sent_ver FROM `tabMarketplace Listing` WHERE name = %s", (listing.name,)
+			)[0]
 			seen = (listing.desired_ver, listing.acked_ver, token[0])
 			before = self.versions.get(listing.name, (0, 0, 0))
 			if any(new < old for new, old in zip(seen, before, strict=True)):

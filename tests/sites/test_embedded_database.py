@@ -28,7 +28,10 @@ def listings(db: EmbeddedDatabase, *rows: tuple) -> None:
 
 
 def test_parameters_are_translated_outside_quotes_only():
-	assert translated("SELECT '%s', `a%s`, \"it''s %s\", %s, 5 %% 2") == "SELECT '%s', `a%s`, \"it''s %s\", ?, 5 % 2"
+	assert (
+		translated("SELECT '%s', `a%s`, \"it''s %s\", %s, 5 %% 2")
+		== "SELECT '%s', `a%s`, \"it''s %s\", ?, 5 % 2"
+	)
 
 
 def test_a_quote_inside_a_string_does_not_end_it(db: EmbeddedDatabase):
@@ -38,7 +41,9 @@ def test_a_quote_inside_a_string_does_not_end_it(db: EmbeddedDatabase):
 def test_our_tables_follow_the_doctypes(db: EmbeddedDatabase):
 	"""Numbers are never NULL and start at the DocType's default; text may be NULL; unique fields are unique."""
 	db.insert_many("Marketplace Listing", ("name",), [("L1",)])
-	assert db.rows("SELECT acked_qty, desired_ver, due_at, seller_sku FROM `tabMarketplace Listing`") == [(-1, 0, 0.0, None)]
+	assert db.rows("SELECT acked_qty, desired_ver, due_at, seller_sku FROM `tabMarketplace Listing`") == [
+		(-1, 0, 0.0, None)
+	]
 	settings = [("S1", "C1"), ("S2", "C1")]
 	with pytest.raises(sqlite3.IntegrityError):
 		db.insert_many("Customer Marketplace Settings", ("name", "customer"), settings)
@@ -62,7 +67,9 @@ def test_update_many_gives_each_row_its_own_values(db: EmbeddedDatabase):
 		"acked_qty = v.qty, acked_ver = v.ver, reason = 'v.qty is text'",
 	)
 	assert changed == 2
-	assert db.rows("SELECT name, acked_qty, acked_ver, reason FROM `tabMarketplace Listing` ORDER BY name") == [
+	assert db.rows(
+		"SELECT name, acked_qty, acked_ver, reason FROM `tabMarketplace Listing` ORDER BY name"
+	) == [
 		("A", 50, 3, "v.qty is text"),
 		("B", 6, 1, None),
 		("C", 70, 5, "v.qty is text"),
@@ -158,7 +165,10 @@ def test_two_threads_lose_no_change(path: Path):
 			together.wait()
 			for _ in range(100):
 				db.rows("SELECT desired_ver FROM `tabMarketplace Listing`")
-				db.execute("UPDATE `tabMarketplace Listing` SET desired_ver = desired_ver + 1 WHERE name = %s", ("A",))
+				db.execute(
+					"UPDATE `tabMarketplace Listing` SET desired_ver = desired_ver + 1 WHERE name = %s",
+					("A",),
+				)
 				db.commit()
 			db.close()
 		except BaseException as error:

@@ -141,7 +141,9 @@ def test_an_order_can_not_be_cancelled_under_its_invoice(ledger: Ledger):
 def test_the_engine_is_woken_after_the_commit(site: EmbeddedSite, ledger: Ledger, tmp_path: Path):
 	shared = EmbeddedSite(tmp_path / "site.db")
 	seen: list[int] = []
-	shared.wake = lambda stores: seen.append(len(EmbeddedSite(tmp_path / "site.db").db.rows("SELECT name FROM `tabMarketplace Outbox`")))
+	shared.wake = lambda stores: seen.append(
+		len(EmbeddedSite(tmp_path / "site.db").db.rows("SELECT name FROM `tabMarketplace Outbox`"))
+	)
 	other = Ledger(shared)
 	other.add_warehouse(SHOP)
 	other.add_items(["A"])
@@ -165,7 +167,19 @@ def test_a_crash_before_the_commit_leaves_neither_movement_nor_outbox_row(site, 
 
 STEPS = st.lists(
 	st.tuples(
-		st.sampled_from(["receive", "issue", "order", "invoice", "cancel_invoice", "close", "reopen", "cancel_order", "reconcile"]),
+		st.sampled_from(
+			[
+				"receive",
+				"issue",
+				"order",
+				"invoice",
+				"cancel_invoice",
+				"close",
+				"reopen",
+				"cancel_order",
+				"reconcile",
+			]
+		),
 		st.sampled_from(["A", "B", "SET"]),
 		st.integers(1, 4),
 		st.integers(0, 9),
@@ -217,7 +231,9 @@ def test_bins_are_always_the_sum_of_the_documents(steps):
 	):
 		for part, each in parts[item].items():
 			reserved[part] += each * left
-	actual = dict(site.db.rows("SELECT item_code, SUM(actual_qty) FROM `tabStock Ledger Entry` GROUP BY item_code"))
+	actual = dict(
+		site.db.rows("SELECT item_code, SUM(actual_qty) FROM `tabStock Ledger Entry` GROUP BY item_code")
+	)
 	for (item, _warehouse), (have, held) in bins(site).items():
 		assert have == actual.get(item, 0) >= 0
 		assert held == reserved[item] >= 0

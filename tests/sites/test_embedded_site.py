@@ -18,7 +18,12 @@ STATE = "Marketplace Store State"
 
 
 def add_store(site: EmbeddedSite, name: str = "STORE-1", **values) -> None:
-	values = {"name": name, "customer": f"Shopee - {name}", "marketplace": "Shopee", "company": "Embedded Company"} | values
+	values = {
+		"name": name,
+		"customer": f"Shopee - {name}",
+		"marketplace": "Shopee",
+		"company": "Embedded Company",
+	} | values
 	site.db.insert_many(SETTINGS, tuple(values), [tuple(values.values())])
 	state = ("name", "store", "access_token", "refresh_token")
 	site.db.insert_many(STATE, state, [(name, name, "old", "refresh-1")])
@@ -43,7 +48,12 @@ def test_a_store_is_what_its_settings_say():
 	store = site.store("STORE-1")
 	assert store.title == "Shopee - STORE-1"
 	assert store.rule == SellableRule(2, 50, 9, 1)
-	assert (store.disabled, store.disabled_why, store.connected, store.calls_per_second) == (False, "", True, 3)
+	assert (store.disabled, store.disabled_why, store.connected, store.calls_per_second) == (
+		False,
+		"",
+		True,
+		3,
+	)
 
 
 def test_a_new_store_is_disabled_and_not_connected():
@@ -105,7 +115,9 @@ def with_service(site: EmbeddedSite, service: Service) -> EmbeddedSite:
 
 def saved(site: EmbeddedSite) -> tuple:
 	site.db.commit()
-	return site.db.rows("SELECT access_token, refresh_token, refresh_unclear FROM `tabMarketplace Store State`")[0]
+	return site.db.rows(
+		"SELECT access_token, refresh_token, refresh_unclear FROM `tabMarketplace Store State`"
+	)[0]
 
 
 def test_a_refresh_is_saved(path: Path):
@@ -133,7 +145,9 @@ def test_two_threads_refresh_once(path: Path):
 
 	def second() -> None:
 		other = with_service(site.sibling(), service)
-		other.sleep = lambda seconds: service.allowed.set()  # it waits for the first: let that one have its answer
+		other.sleep = lambda seconds: (
+			service.allowed.set()
+		)  # it waits for the first: let that one have its answer
 		answers.append(other.refresh_tokens("STORE-1", "old"))
 		other.close()
 

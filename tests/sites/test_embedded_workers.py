@@ -35,7 +35,11 @@ def test_a_document_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 		for shop in SHOPS:
 			told = sandbox.control.create_shop({"id": shop, "dialect": "shopee", "stock": {"A": 1}})
 			store = site.add_store(
-				sandbox_account(sandbox.control, told), f"Shopee {shop}", COMPANY, ["Shop"], calls_per_second=50
+				sandbox_account(sandbox.control, told),
+				f"Shopee {shop}",
+				COMPANY,
+				["Shop"],
+				calls_per_second=50,
 			)
 			refresh(site, store, full=True)
 			site.switch(store, on=True, by="test")
@@ -52,7 +56,10 @@ def test_a_worker_that_dies_is_not_silent(tmp_path: Path, monkeypatch: pytest.Mo
 		raise ZeroDivisionError
 
 	monkeypatch.setattr(embedded_workers, "fold", die)
-	with pytest.raises(RuntimeError, match="worker died"), Workers(EmbeddedSite(tmp_path / "site.db")) as workers:
+	with (
+		pytest.raises(RuntimeError, match="worker died"),
+		Workers(EmbeddedSite(tmp_path / "site.db")) as workers,
+	):
 
 		def noticed() -> bool:
 			workers.check()

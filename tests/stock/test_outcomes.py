@@ -117,7 +117,10 @@ def test_a_bound_that_is_not_told_is_read_back_and_given_up_in_the_end():
 
 
 def test_a_rejection_waits_longer_each_time_up_to_a_day():
-	waits = [change(Outcome.REJECTED, listing=replace(LISTING, hold=rows.REJECTED, attempts=n)).due_at - NOW for n in range(8)]
+	waits = [
+		change(Outcome.REJECTED, listing=replace(LISTING, hold=rows.REJECTED, attempts=n)).due_at - NOW
+		for n in range(8)
+	]
 	assert waits == sorted(waits) and waits[0] == 3_600 and waits[-1] == 86_400
 	assert change(Outcome.REJECTED).reason == "words"
 
