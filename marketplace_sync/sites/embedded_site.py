@@ -25,10 +25,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from marketplace_sync.connectors.base import Account, Capabilities, Connector, Outcome, ServiceError, Tokens
+from marketplace_sync.connectors.base import Account, Capabilities, Connector, Tokens
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
+from marketplace_sync.sites.tokens import rotate
 from marketplace_sync.stock.outbox import SWITCH, OutboxRow, record
 
 MEMORY = ":memory:"
@@ -486,19 +487,11 @@ class EmbeddedSite:
 			self.sleep(0.1)
 
 	def _refresh(self, store: str) -> bool:
-		try:
-			tokens = self.connector(store).refresh()
-		except ServiceError as error:
-			if error.outcome is not Outcome.AMBIGUOUS:
-				self._settle(store, "refresh_unclear = 0")
-			if error.outcome in (Outcome.AMBIGUOUS, Outcome.UNAUTHORISED):
-				return False
-			raise
-		except ValueError:  # settings are incomplete: nothing was called
-			self._settle(store, "refresh_unclear = 0")
-			raise
-		self.save_tokens(store, tokens)
-		return True
+		return rotate(
+			lambda: self.connector(store),
+			lambda tokens: self.save_tokens(store, tokens),
+			lambda: self._settle(store, "refresh_unclear = 0"),
+		)
 
 	def save_tokens(self, store: str, tokens: Tokens) -> None:
 		"""Keep fresh tokens, of a refresh or of the owner's consent, and commit."""

@@ -21,13 +21,12 @@ from marketplace_sync.connectors.base import (
 	Account,
 	Capabilities,
 	Connector,
-	Outcome,
-	ServiceError,
 	Tokens,
 )
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
+from marketplace_sync.sites.tokens import rotate
 from marketplace_sync.wake import wake_store
 
 SETTINGS = "Customer Marketplace Settings"
@@ -200,19 +199,11 @@ class FrappeSite:
 			self.sleep(0.25)
 
 	def _refresh(self, store: str) -> bool:
-		try:
-			tokens = self.connector(store).refresh()
-		except ServiceError as error:
-			if error.outcome is not Outcome.AMBIGUOUS:
-				self._settle(store, "refresh_unclear = 0")
-			if error.outcome in (Outcome.AMBIGUOUS, Outcome.UNAUTHORISED):
-				return False
-			raise
-		except ValueError:  # settings are incomplete: nothing was called
-			self._settle(store, "refresh_unclear = 0")
-			raise
-		self.save_tokens(store, tokens)
-		return True
+		return rotate(
+			lambda: self.connector(store),
+			lambda tokens: self.save_tokens(store, tokens),
+			lambda: self._settle(store, "refresh_unclear = 0"),
+		)
 
 	def save_tokens(self, store: str, tokens: Tokens) -> None:
 		"""Keep fresh tokens, of a refresh or of the owner's consent, and commit."""
