@@ -15,12 +15,9 @@ from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock import audit, sweep
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.turn import DrainReport
 from marketplace_sync.wake import answer, wake_store
 
 SLICE_SECONDS = 20.0
-WAIT_SECONDS = 5.0
-"""A worker waits this long for something that becomes due; what takes longer is found by the sweep."""
 FULL_CATALOGUE_EVERY = 86_400.0
 
 
@@ -42,28 +39,15 @@ def drain_store(store: str) -> None:
 	drain_slice(FrappeSite(), store)
 
 
-def drain_slice(site: FrappeSite, store: str) -> DrainReport | None:
-	"""Drain for at most SLICE_SECONDS; ask for another job when more remains."""
-	ends = time.monotonic() + SLICE_SECONDS
-	while True:
-		left = ends - time.monotonic()
-		try:
-			report = drain(site, store, seconds=left)
-		except LookupError:
-			site.db.rollback()
-			return None  # deleted since the job was queued
-		if report.more:
-			wake_store(store)
-			return report
-		if report.next_due is None:
-			return report
-		wait = max(0.1, report.next_due - site.now())
-		if wait > WAIT_SECONDS:
-			return report
-		if time.monotonic() + wait >= ends:
-			wake_store(store)
-			return report
-		site.sleep(wait)
+def drain_slice(site: FrappeSite, store: str) -> None:
+	"""Drain for at most SLICE_SECONDS; ask for another job when more remains. What is due later the sweep finds."""
+	try:
+		report = drain(site, store, seconds=SLICE_SECONDS)
+	except LookupError:
+		site.db.rollback()  # deleted since the job was queued
+		return
+	if report.more:
+		wake_store(store)
 
 
 # -- schedule ------------------------------------------------------------------------------------------------------

@@ -122,10 +122,10 @@ class FrappeSite:
 		self.db = FrappeDatabase()
 		self.rng = random.Random()
 		# The database's clock is everybody's; asking it for every step would be a statement each.
-		self._offset = float(self.db.rows("SELECT UNIX_TIMESTAMP(NOW(6))")[0][0]) - time.monotonic()
+		self._offset = float(self.db.rows("SELECT @@timestamp")[0][0]) - _elapsed()
 
 	def now(self) -> float:
-		return self._offset + time.monotonic()
+		return self._offset + _elapsed()
 
 	def stamp(self, at: float) -> str:
 		# Frappe writes its own Datetime columns in the site's time zone, whatever the server's is.
@@ -245,6 +245,11 @@ class FrappeSite:
 
 	def checkpoint(self, name: str) -> None:
 		pass
+
+
+def _elapsed() -> float:
+	"""Seconds since some moment, also through a suspension of the machine: a lease runs out meanwhile."""
+	return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _secret(doctype: str, name: str, fieldname: str) -> str:

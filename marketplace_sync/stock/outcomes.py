@@ -27,7 +27,7 @@ class Timing:
 	"""A lock whose end nobody told is tried again after this long, and one with an end at the latest then."""
 	reject_retry: float = 3_600.0
 	longest_reject_retry: float = 86_400.0
-	linger: float = 3.0
+	linger: float = 5.0
 	"""A coordinator waits this long for something that becomes due, before it leaves."""
 	unwell_after: int = 3
 	"""Calls in a row without an answer until the whole store is left alone for a while."""
