@@ -95,12 +95,10 @@ def _during_resync(on: Stage, workers: Workers) -> list[float]:
 	ledger = Ledger(on.site)
 	since = _last_write(on)
 	resync(on.site, store=on.store)
-	while not _resync_left(on):  # its one outbox row is being folded
-		workers.check()
-		time.sleep(0.005)
 	sold: list[tuple[str, int, float]] = []
 	moment = time.monotonic()
 	while _resync_left(on) > len(on.items) // 20:
+		workers.check()
 		item = waiting.pop()
 		sold.append((item, _left(on, item) - 1, time.time()))
 		ledger.order([Line(item, 1, FRONT)])
@@ -112,11 +110,14 @@ def _during_resync(on: Stage, workers: Workers) -> list[float]:
 
 
 def _resync_left(on: Stage) -> int:
-	count = on.site.db.rows(
-		"SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2", (on.store,)
-	)
+	"""Listings that the resync has not come to; all while its one outbox row is being folded."""
+	folding, left = on.site.db.rows(
+		"SELECT EXISTS (SELECT 1 FROM `tabMarketplace Outbox` WHERE item_code = ''),"
+		" (SELECT COUNT(*) FROM `tabMarketplace Listing` WHERE store = %s AND priority = 2)",
+		(on.store,),
+	)[0]
 	on.site.db.commit()
-	return count[0][0]
+	return len(on.items) if folding else left
 
 
 def _left(on: Stage, item: str) -> int:
