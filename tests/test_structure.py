@@ -174,3 +174,11 @@ def test_the_command_line_can_be_imported_without_frappe():
 	from marketplace_sync.commands import commands
 
 	assert [command.name for command in commands] == ["marketplace-sync"]
+
+
+def test_a_connector_can_be_chosen_in_the_settings():
+	from marketplace_sync.connectors import CONNECTORS
+
+	path = MODULE / "doctype/customer_marketplace_settings/customer_marketplace_settings.json"
+	fields = {field["fieldname"]: field for field in json.loads(path.read_text(encoding="utf-8"))["fields"]}
+	assert fields["marketplace"]["options"].split("\n") == list(CONNECTORS)

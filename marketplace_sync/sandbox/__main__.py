@@ -35,7 +35,7 @@ DEMO = {
 }
 NAMES = {
 	"shopee": ("shop_id", "partner_id", "partner_key", "access_token", "refresh_token"),
-	"tiktok": ("app_key", "app_secret", "shop_cipher", "access_token", "refresh_token"),
+	"tiktok": ("app_key", "app_secret", "service_id", "shop_cipher", "access_token", "refresh_token"),
 	"flat": ("access_token",),
 }
 
@@ -84,8 +84,14 @@ def main() -> None:
 	gc.set_threshold(100_000, 50, 1_000_000)
 	seed: dict[str, Any] | None = None if given.announce else DEMO
 	if given.seed_file:
-		seed = json.loads(given.seed_file.read_text())
-	server = SandboxServer(given.host, given.port, seed)
+		try:
+			seed = json.loads(given.seed_file.read_text())
+		except (OSError, ValueError) as error:
+			parser.error(f"--seed-file: {error}")
+	try:
+		server = SandboxServer(given.host, given.port, seed)
+	except OSError as error:
+		parser.error(f"--port: {given.port} can't be used ({error.strerror}); take another, or 0 for a free one")
 	ended = threading.Event()
 	for number in (signal.SIGINT, signal.SIGTERM):
 		signal.signal(number, lambda *_: ended.set())

@@ -179,6 +179,7 @@ def describe(shop: Shop) -> dict[str, Any]:
 	elif shop.dialect == "tiktok":
 		described |= {
 			"app_key": APP_KEY,
+			"service_id": SERVICE_ID,
 			"app_secret": APP_SECRET,
 			"service_id": SERVICE_ID,
 			"shop_cipher": shop.cipher,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marketplace_sync.sites.port import Site
+from marketplace_sync.sites.port import Database, Row, Site
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.outbox import MIDNIGHT, STOCK, SWEEP, OutboxRow, record
-from marketplace_sync.stock.resync import moved_items, resync
+from marketplace_sync.stock.resync import PIECE, resync
 from marketplace_sync.stock.turn import STATE
 
 OVERLAP = 900.0
@@ -56,9 +56,11 @@ def _find_moved(site: Site) -> int:
 	swept = db.rows(f"SELECT MAX(swept_at) FROM {STATE}")[0][0]
 	if swept is None:
 		return 0  # there is no store
-	moved = moved_items(db, site.stamp((swept or now) - OVERLAP))
+	moved, seen = _newly_moved(db, site.stamp((swept or now) - OVERLAP))
 	db.commit()  # the changes below are to meet the present, not the snapshot of a long read
 	record(db, now, [OutboxRow(item, kind=STOCK, cause=SWEEP) for item in sorted(moved)])
+	for start in range(0, len(seen), PIECE):
+		db.update_many(rows.TABLE, ("name", "at"), seen[start : start + PIECE], "moved_at = v.at")
 	db.execute(f"UPDATE {STATE} SET swept_at = %s", (now,))
 	db.execute(
 		f"UPDATE {STATE} SET circuit_open = 0 WHERE circuit_open = 1 AND circuit_at < %s",
@@ -66,6 +68,35 @@ def _find_moved(site: Site) -> int:
 	)
 	db.commit()
 	return len(moved)
+
+
+def _newly_moved(db: Database, since: str) -> tuple[set[str], list[Row]]:
+	"""Items whose Bin was touched since a moment and that no sweep has seen so; and (listing, when) to remember.
+
+	A change that commits late comes with an old time, but it is another one than the sweep before has seen.
+	"""
+	touched = {
+		item: str(at)
+		for item, at in db.rows(
+			"SELECT item_code, MAX(modified) FROM `tabBin` WHERE modified >= %s GROUP BY item_code", (since,)
+		)
+	}
+	listed: set[str] = set()
+	unseen: set[str] = set()
+	seen: list[Row] = []
+	items = sorted(touched)
+	for start in range(0, len(items), PIECE):
+		piece = items[start : start + PIECE]
+		marks = ", ".join(["%s"] * len(piece))
+		for name, item, at in db.rows(
+			f"SELECT name, item, moved_at FROM `tab{rows.TABLE}` WHERE item IN ({marks})", piece
+		):
+			listed.add(item)
+			if item in touched and at != touched[item]:
+				unseen.add(item)
+				seen.append((name, touched[item]))
+	# What is in no listing itself may be part of a bundle: nothing remembers it, so it is looked at each time.
+	return {item for item in touched if item in unseen or item not in listed}, sorted(seen)
 
 
 def midnight(site: Site) -> int:

@@ -10,6 +10,7 @@ from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.outbox import MANUAL, MAPPING, MIDNIGHT, SETTINGS, STOCK
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.resync import resync
+from marketplace_sync.stock.sweep import sweep
 
 from .stage import Stage, says
 from .world import STORE, _Worker
@@ -297,3 +298,23 @@ def test_a_connector_that_fails_or_answers_nothing_is_quarantined():
 	stage.drain(5)
 	assert stage.row("A", "hold") == ("Quarantine",)
 	assert len(stage.sent) == 1
+
+
+def test_a_sweep_looks_once_at_a_change_and_finds_one_that_commits_late():
+	stage = Stage(("A", "B"))
+	stage.everything_is_new()
+	stage.drain()
+	sweep(stage.worker())
+	stage.drain()
+	versions = [stage.row(item, "desired_ver") for item in stage.items]
+	sweep(stage.worker())
+	assert [stage.row(item, "desired_ver") for item in stage.items] == versions, "nothing moved since"
+	# A transaction that began before the last sweep and commits now, and whose capture failed: an old stamp, yet new.
+	stage.site.db.execute(
+		"UPDATE `tabBin` SET actual_qty = 3, modified = %s WHERE item_code = 'B'",
+		(stage.site.stamp(stage.clock.now - 60),),
+	)
+	stage.site.db.commit()
+	sweep(stage.worker())
+	stage.drain()
+	assert stage.shop.shown == {"A": 10, "B": 3}

@@ -41,6 +41,7 @@ class MarketplaceListing(Document):
 		lease_token: DF.Int
 		mapped_by: DF.Data | None
 		mapping_note: DF.SmallText | None
+		moved_at: DF.Data | None
 		priority: DF.Int
 		reason: DF.SmallText | None
 		reason_code: DF.Data | None
