@@ -181,7 +181,6 @@ def describe(shop: Shop) -> dict[str, Any]:
 			"app_key": APP_KEY,
 			"service_id": SERVICE_ID,
 			"app_secret": APP_SECRET,
-			"service_id": SERVICE_ID,
 			"shop_cipher": shop.cipher,
 		}
 	return described
