@@ -12,8 +12,13 @@ from frappe.utils import cint, escape_html, get_url, get_url_to_form
 
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.events import collect
+from marketplace_sync.jobs import READING_SECONDS
 from marketplace_sync.listings import matching, switches
 from marketplace_sync.listings.locations import refresh_locations
+from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.customer_marketplace_settings import (
+	close_circuit,
+	store_of_shop,
+)
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock import diagnosis, outbox, resync
 from marketplace_sync.stock import status as store_states
@@ -35,7 +40,7 @@ def sync_now(
 	frappe.has_permission(LISTING, "read", throw=True)
 	if store:
 		_check(store, "read")
-	codes = [item] if item else frappe.parse_json(items) if items else []
+	codes = [item] if item else _codes(items)
 	if len(codes) > ITEMS_PER_REQUEST:
 		frappe.throw(
 			_("Items: {0} are too many for one request. Choose a store, or at most {1} items.").format(
@@ -47,14 +52,25 @@ def sync_now(
 		frappe.throw(
 			_("Item: {0} does not exist, or you may not see it.").format(frappe.bold(escape_html(unknown[0])))
 		)
-	collect(codes or [""], store=store or "", kind=outbox.MANUAL, cause=f"Sync Now by {frappe.session.user}")
-	site = FrappeSite()
+	stores = [
+		one for one in FrappeSite().stores() if (not store or one.name == store) and _may(one.name, "read")
+	]
+	for one in stores:
+		collect(codes or [""], store=one.name, kind=outbox.MANUAL, cause=f"Sync Now by {frappe.session.user}")
 	closed = [
-		{"store": one.name, "title": one.title, "why": one.disabled_why}
-		for one in site.stores()
-		if one.disabled and (not store or one.name == store)
+		{"store": one.name, "title": one.title, "why": one.disabled_why} for one in stores if one.disabled
 	]
 	return {"items": len(codes), "disabled": closed}
+
+
+def _codes(items: str | list[str] | None) -> list[str]:
+	try:
+		codes = frappe.parse_json(items) if items else []
+	except ValueError:
+		codes = None
+	if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+		frappe.throw(_("Items: give a list of item codes."))
+	return codes
 
 
 @frappe.whitelist()
@@ -119,7 +135,7 @@ def map_listing(listing: str, item: str | None = None, uom: str | None = None) -
 	_told(matching.map_listing, FrappeSite(), listing, item or "", uom or "", by=frappe.session.user)
 
 
-@frappe.whitelist()
+@frappe.whitelist(methods=["POST"])
 def locations(store: str) -> list[dict[str, Any]]:
 	"""The marketplace's own warehouses of the store, asked afresh."""
 	_check(store, "write")
@@ -191,17 +207,20 @@ def connected(
 					"Consent was given for shop {0}, but this store is shop {1}. Log in there as the right shop."
 				).format(tokens.shop_id, expected)
 			)
+		if other := store_of_shop(frappe.db.get_value(SETTINGS, store, "marketplace"), tokens.shop_id, store):
+			raise ValueError(
+				_("Shop {0} is connected as store {1} already: one shop is one store.").format(
+					tokens.shop_id, other
+				)
+			)
 	except (ServiceError, ValueError, LookupError) as error:
 		frappe.db.rollback()
 		return _page(str(error), 400)
-	from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.customer_marketplace_settings import (
-		close_circuit,
-	)
 
 	site.save_tokens(store, tokens)
 	close_circuit(store)
 	frappe.db.commit()
-	_queue("marketplace_sync.jobs.refresh_catalogue", store, full=True)
+	_queue("marketplace_sync.jobs.refresh_catalogue", store, show_to=asked["user"], full=True)
 	frappe.local.response["type"] = "redirect"
 	frappe.local.response["location"] = get_url_to_form(SETTINGS, store)
 
@@ -242,16 +261,17 @@ def _told(work, *args: Any, **kwargs: Any) -> Any:
 		frappe.throw(escape_html(str(error)), title=_("Marketplace Sync"))
 
 
-def _queue(method: str, store: str, **kwargs: Any) -> None:
+def _queue(method: str, store: str, show_to: str | None = None, **kwargs: Any) -> None:
 	"""A long job whose progress goes to the user's form. Pressing the button twice queues it once."""
 	try:
 		frappe.enqueue(
 			method,
 			queue="long",
+			timeout=READING_SECONDS,
 			job_id=f"{method}:{store}",
 			deduplicate=True,
 			store=store,
-			show_to=frappe.session.user,
+			show_to=show_to or frappe.session.user,
 			**kwargs,
 		)
 	except Exception:

@@ -423,15 +423,16 @@ def status(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 
 def store_state(one: Any) -> str:
 	"""A store's state in a few words."""
-	if one.disabled:
-		return "switched off" + (f": {one.disabled_why}" if one.disabled_why else "")
+	told = []
 	if not one.connected:
-		return "not connected"
-	if one.circuit_open:
-		return f"stopped: {one.circuit_reason}"
-	if one.blocked_until:
-		return f"waiting until {clock(one.blocked_until)}: {one.blocked_reason}"
-	return "on"
+		told.append("not connected")
+	elif one.circuit_open:
+		told.append(f"stopped: {one.circuit_reason}")
+	if one.disabled:
+		told.append("switched off" + (f": {one.disabled_why}" if one.disabled_why else ""))
+	if not told and one.blocked_until:
+		told.append(f"waiting until {clock(one.blocked_until)}: {one.blocked_reason}")
+	return "; ".join(told) or "on"
 
 
 @click.command()

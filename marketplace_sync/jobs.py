@@ -19,6 +19,9 @@ from marketplace_sync.wake import answer, wake_store
 
 SLICE_SECONDS = 20.0
 FULL_CATALOGUE_EVERY = 86_400.0
+READING_SECONDS = 6 * 3_600
+"""Time-out of a job that reads a whole store: Shopee needs a call for each product with variations, at about 5 a second,
+so this is enough for 100,000 products."""
 
 
 # -- the path of a change ----------------------------------------------------------------------------------------
@@ -161,7 +164,12 @@ def _for_each_store(method: str) -> None:
 		try:
 			# The same job twice at once would be wasted, and here nothing is lost by dropping one.
 			frappe.enqueue(
-				method, queue="long", job_id=f"{method}:{store.name}", deduplicate=True, store=store.name
+				method,
+				queue="long",
+				timeout=READING_SECONDS,
+				job_id=f"{method}:{store.name}",
+				deduplicate=True,
+				store=store.name,
 			)
 		except Exception:
 			frappe.logger("marketplace_sync").warning(

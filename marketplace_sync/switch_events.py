@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import frappe
-from frappe import _
 from frappe.utils import cint, now_datetime
 
 from marketplace_sync.events import collect
+from marketplace_sync.listings.switches import sku_pair
 from marketplace_sync.stock import outbox
 
 if TYPE_CHECKING:
@@ -28,22 +28,16 @@ def item_before_insert(doc: Document, method: str | None = None) -> None:
 
 
 def item_validate(doc: Document, method: str | None = None) -> None:
-	"""Rows can't be added or deleted by hand; a changed switch is stamped with who, when and for which SKU."""
+	"""Of the rows only the switch and its reason are taken from a form; a changed switch is stamped with who, when and
+	for which SKU. The rows themselves come and go with the mapping."""
 	before = doc.get_doc_before_save()
 	if not before:
 		return
-	old = {row.name: row for row in before.get("marketplace_details") or ()}
-	new = {row.name: row for row in doc.get("marketplace_details") or ()}
-	if old.keys() != new.keys():
-		frappe.throw(
-			_(
-				"Marketplace Details: the rows come and go with the SKU mapping and can't be added or deleted by"
-				" hand. To stop a store, tick Disable Stock Update in its row."
-			),
-			title=_("Marketplace Details"),
-		)
-	for name, row in new.items():
-		was = old[name]
+	given = {row.name: row for row in doc.get("marketplace_details") or ()}
+	rows = []
+	for was in before.get("marketplace_details") or ():
+		# The rows are the system's: they may have come or gone since a form was opened, and then it is not to blame.
+		row = given.get(was.name) or was
 		row.store, row.seller_sku = was.store, was.seller_sku
 		if cint(row.disable_stock_update) == cint(was.disable_stock_update):
 			row.disabled_by, row.disabled_at, row.decided_sku = (
@@ -51,12 +45,14 @@ def item_validate(doc: Document, method: str | None = None) -> None:
 				was.disabled_at,
 				was.decided_sku,
 			)
-			continue
-		row.disabled_by = frappe.session.user
-		row.disabled_at = now_datetime()
-		row.decided_sku = row.seller_sku
-		if not row.disable_stock_update and row.disabled_reason == was.disabled_reason:
-			row.disabled_reason = None  # why it had been ticked
+		else:
+			row.disabled_by = frappe.session.user
+			row.disabled_at = now_datetime()
+			row.decided_sku = sku_pair(doc.name, row.seller_sku or "")
+			if not row.disable_stock_update and row.disabled_reason == was.disabled_reason:
+				row.disabled_reason = None  # why it had been ticked
+		rows.append(row)
+	doc.set("marketplace_details", rows)
 
 
 def item_on_update(doc: Document, method: str | None = None) -> None:

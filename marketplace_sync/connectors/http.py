@@ -165,6 +165,8 @@ class HttpClient:
 				proxies=_proxies(urlsplit(request.url).scheme, urlsplit(request.url).hostname or ""),
 			)
 		except Exception as error:
+			if is_interrupt(error):
+				raise
 			return _broken(request, error, timeout)
 		try:
 			return _read(request, response, timeout)
@@ -206,6 +208,8 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	except exceptions.DecodeError:
 		return unreadable("a body that can't be unpacked")
 	except Exception as error:
+		if is_interrupt(error):
+			raise
 		if _caused_by(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):
 			return unreadable("a body that breaks off")
 		return Lost(_lost(request, error, timeout), status=status, retry_after=retry_after)
@@ -360,6 +364,11 @@ class _Adapter(HTTPAdapter):
 
 
 # -- which hosts may be called -----------------------------------------------------------------------------
+def is_interrupt(error: BaseException) -> bool:
+	"""Whether the job queue raised this in the middle of whatever ran, for the job's time is up: no fault of the call."""
+	return any(cls.__module__.split(".")[0] == "rq" for cls in type(error).__mro__)
+
+
 def is_loopback(host: str) -> bool:
 	if host == "localhost":
 		return True

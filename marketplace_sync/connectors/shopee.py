@@ -573,8 +573,14 @@ class Shopee(Connector):
 	) -> Tokens | Refusal:
 		if not is_id(self.account.app_id) or not is_id(shop_id):
 			return Refusal(CHECK_KEY._replace(cure=""), "Partner ID and Shop ID must be numbers.", code="id")
-		body = {**secret_grant, "partner_id": int(self.account.app_id), "shop_id": int(shop_id)}
-		request = self._request("POST", path, body=body, public=True, secrets=(secret,))
+		request = self._request(
+			"POST",
+			path,
+			# Never a local variable: what logs a traceback with its variables must not find the grant.
+			body={**secret_grant, "partner_id": int(self.account.app_id), "shop_id": int(shop_id)},
+			public=True,
+			secrets=(secret,),
+		)
 		now = self._clock()
 		answer = self._send(request, None, "")
 		if isinstance(answer, Refusal):

@@ -17,6 +17,7 @@ from marketplace_sync.connectors.base import (
 	RemoteStatus,
 	ServiceError,
 )
+from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.listings import matching
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.listings.matching import TABLE, MatchReport
@@ -24,6 +25,7 @@ from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock import outbox
 from marketplace_sync.stock.outbox import OutboxRow
 from marketplace_sync.stock.rate import SitePace, normal_rate
+from marketplace_sync.stock.words import plain
 
 OVERLAP = 900.0
 """Seconds that a refresh of what changed looks back before the last one: clocks differ, and edits take time to show."""
@@ -47,6 +49,10 @@ class CatalogueReport:
 	match: MatchReport = field(default_factory=MatchReport)
 
 
+MATCH_EVERY = 1_000
+"""Listings that were seen until they are matched, in a catalogue that takes hours."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
 	"""What of a listing the catalogue tells."""
@@ -60,10 +66,10 @@ class _Known:
 
 	@classmethod
 	def of(cls, row: CatalogueRow) -> _Known:
-		sku = row.seller_sku
+		sku = plain(row.seller_sku)
 		return cls(
 			sku=sku if len(sku) <= LONGEST_SKU else sku[: LONGEST_SKU - 1] + "…",
-			title=row.title[:LONGEST_TITLE],
+			title=plain(row.title)[:LONGEST_TITLE],
 			status=row.status.value,
 			storefronts=json.dumps(dict(row.storefronts)) if row.storefronts else "",
 			locations=json.dumps(sorted(set(row.locations))) if row.locations else "",
@@ -109,10 +115,10 @@ def refresh(
 		failure = error
 	# Also after a failure: a new SKU is mapped as soon as it is seen.
 	if full and not failure:
-		report.match = matching.match_all(site, store)
+		report.match += matching.match_all(site, store)
 	else:
-		report.match = matching.match_listings(site, store, touched)
-	read: dict[str, object] = {"catalogue_error": str(failure)[:500] if failure else ""}
+		report.match += matching.match_listings(site, store, touched)
+	read: dict[str, object] = {"catalogue_error": plain(str(failure))[:500] if failure else ""}
 	if not failure:
 		read["catalogue_at"] = started
 		if full:
@@ -143,6 +149,10 @@ def _walk(
 		try:
 			for page in connector.catalogue(pace, since):
 				_save_page(site, store.name, page, report, touched)
+				if len(touched) >= MATCH_EVERY:
+					# Not only at the end: a new SKU is mapped soon, whatever becomes of the rest of the catalogue.
+					report.match += matching.match_listings(site, store.name, touched)
+					touched.clear()
 				if progress:
 					progress(report.seen)
 			return connector
@@ -168,10 +178,10 @@ def _save_page(
 		try:
 			new, changed = _save_once(site, store, rows, touched)
 			break
-		except Exception:
+		except Exception as error:
 			# A deadlock; or another run inserted the same listing first, then it is found the next time.
 			site.db.rollback()
-			if not left:
+			if not left or is_interrupt(error):
 				raise
 	report.seen += len(rows)
 	report.new += new

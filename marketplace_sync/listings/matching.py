@@ -44,6 +44,15 @@ class MatchReport:
 	stores: set[str] = field(default_factory=set)
 	"""Stores in which a mapping changed."""
 
+	def __add__(self, other: MatchReport) -> MatchReport:
+		return MatchReport(
+			self.looked_at + other.looked_at,
+			self.mapped + other.mapped,
+			self.unmapped + other.unmapped,
+			self.ticked + other.ticked,
+			self.stores | other.stores,
+		)
+
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
@@ -277,6 +286,7 @@ def _settle_once(
 	judged = {row: _judge(row, facts, twins, codes) for row in listings}
 	changed = {row: to for row, to in judged.items() if to != (row.item, row.mapped_by, row.note)}
 	if changed:
+		db.commit()  # MariaDB: what is read after the locks are taken, in a new transaction, is the present
 		current = _claim(db, sorted(row.name for row in changed))
 		# What a person or the catalogue changed meanwhile stays as it is.
 		changed = {row: to for row, to in changed.items() if current.get(row.name) == row}
@@ -333,8 +343,7 @@ def _judge(
 
 
 def _claim(db: Database, names: Sequence[str]) -> dict[str, _Listing]:
-	"""Lock the listings until the next commit and read them as they are now."""
-	db.commit()  # MariaDB: what is read after the locks are taken, in a new transaction, is the present
+	"""Lock the listings until the next commit and read them. In a new transaction that is as they are now."""
 	db.update_many(TABLE, ("name",), [(name,) for name in names], "idx = t.idx")
 	marks = ", ".join(["%s"] * len(names))
 	rows = db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks})", names)
@@ -361,21 +370,31 @@ def map_listing(site: Site, listing: str, item: str, uom: str = "", by: str = ""
 	An empty `item` gives the listing back to the matcher, which looks at its SKU at once. Raises ValueError naming the
 	field and the cure, and changes nothing then.
 	"""
+	site.db.commit()
+	try:
+		store = map_in_transaction(site, listing, item, uom, by)
+	except ValueError:
+		site.db.rollback()
+		raise
+	site.db.commit()
+	if item:
+		site.wake([store])
+	else:
+		match_listings(site, store, [listing])
+
+
+def map_in_transaction(site: Site, listing: str, item: str, uom: str = "", by: str = "") -> str:
+	"""`map_listing` in the caller's transaction; returns the store, which the caller wakes after its commit."""
 	db = site.db
 	row = _claim(db, [listing]).get(listing)
 	if not row:
-		db.rollback()
 		raise ValueError(
 			f"Listing: there is none with the name {listing!r}. Refresh the store's catalogue first."
 		)
-	try:
-		if item:
-			check_mapping(db, item, uom)
-		elif uom:
-			raise ValueError("UOM: choose the item too, or leave both empty to have the SKU decide.")
-	except ValueError:
-		db.rollback()
-		raise
+	if item:
+		check_mapping(db, item, uom)
+	elif uom:
+		raise ValueError("UOM: choose the item too, or leave both empty to have the SKU decide.")
 	rules = {store.name: store.disable_on_mismatch for store in site.stores()}
 	others = _twins(db, {row.sku} if row.sku else ()).get((row.store, row.sku), [])
 	others = [name for name in others if name != listing]
@@ -389,14 +408,13 @@ def map_listing(site: Site, listing: str, item: str, uom: str = "", by: str = ""
 	concerned = {code for code in (item, row.item) if code}
 	follow_mapping(site, concerned, {}, rules)
 	cause = f"mapped by {by or 'a user'}"
-	outbox.record(
-		db, site.now(), [OutboxRow(code, row.store, outbox.MAPPING, cause) for code in sorted(concerned)]
-	)
-	db.commit()
-	if item:
-		site.wake([row.store])
-	else:
-		match_listings(site, row.store, [listing])
+	look_at = [OutboxRow(code, row.store, outbox.MAPPING, cause) for code in sorted(concerned)]
+	if not item and row.sku:
+		look_at.append(
+			OutboxRow(row.sku, "", outbox.MAPPING, cause)
+		)  # the fold has the matcher look at this SKU
+	outbox.record(db, site.now(), look_at)
+	return row.store
 
 
 def check_mapping(db: Database, item: str, uom: str = "") -> None:

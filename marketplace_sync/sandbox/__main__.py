@@ -91,7 +91,9 @@ def main() -> None:
 	try:
 		server = SandboxServer(given.host, given.port, seed)
 	except OSError as error:
-		parser.error(f"--port: {given.port} can't be used ({error.strerror}); take another, or 0 for a free one")
+		parser.error(
+			f"--port: {given.port} can't be used ({error.strerror}); take another, or 0 for a free one"
+		)
 	ended = threading.Event()
 	for number in (signal.SIGINT, signal.SIGTERM):
 		signal.signal(number, lambda *_: ended.set())

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import frappe
 from frappe import _
@@ -23,6 +24,7 @@ from marketplace_sync.connectors.base import (
 	Connector,
 	Tokens,
 )
+from marketplace_sync.connectors.http import is_loopback
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
@@ -38,6 +40,14 @@ _RETRIABLE = frozenset({1213, 1205, 1020})
 """Deadlock, lock wait time-out, row changed since the snapshot was taken."""
 _COLLATION = "utf8mb4_unicode_ci"
 """Frappe's own for every table: without it a given name could not be looked up in the primary key."""
+
+
+SANDBOX_KEY = "marketplace_sync_sandbox"
+
+
+def sandbox_allowed() -> bool:
+	"""Whether this site may call its own machine: for the sandbox, never on a site with other services beside it."""
+	return bool(frappe.conf.developer_mode or frappe.conf.get(SANDBOX_KEY))
 
 
 def is_retriable(error: BaseException) -> bool:
@@ -154,6 +164,13 @@ class FrappeSite:
 				_("There is no store {0} in Customer Marketplace Settings.").format(repr(store))
 			)
 		marketplace, base_url, auth_url, app_id, service_id, shop_id, shop_cipher, expires = found[0]
+		for address in filter(None, (base_url, auth_url)):
+			if is_loopback(urlsplit(address).hostname or "") and not sandbox_allowed():
+				raise ValueError(
+					_(
+						"API Address: {0} is the sandbox's. Allow it with: bench --site {1} set-config {2} 1"
+					).format(address, frappe.local.site, SANDBOX_KEY)
+				)
 		return Account(
 			marketplace=marketplace,
 			base_url=base_url or "",

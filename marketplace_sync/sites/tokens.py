@@ -7,7 +7,9 @@ from collections.abc import Callable
 from marketplace_sync.connectors.base import Connector, Outcome, ServiceError, Tokens
 
 
-def rotate(connect: Callable[[], Connector], save: Callable[[Tokens], None], unused: Callable[[], None]) -> bool:
+def rotate(
+	connect: Callable[[], Connector], save: Callable[[Tokens], None], unused: Callable[[], None]
+) -> bool:
 	"""Use the refresh token once and save what comes back before anyone uses it.
 
 	`unused` is called when the token has certainly not been used up. Returns whether there is a fresh token; False also

@@ -282,7 +282,7 @@ def _offer(
 	if places and not all(places):
 		note = (
 			"Only some of the store's warehouses stand for a location of the marketplace:"
-			" enter the Location ID of each warehouse in the store's settings, or of none."
+			" enter the Marketplace Location of each of the store's Warehouses, or of none."
 		)
 		return Offer(name, uom, 0, note=note, problem="locations", **figures)
 

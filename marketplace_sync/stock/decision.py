@@ -76,8 +76,8 @@ def decide(
 			missing = is_open[1:]
 		if missing or not is_open:
 			reason = (
-				f"The marketplace keeps this SKU in its warehouse {', '.join(missing)} too: say in the store's"
-				" Warehouses which ERPNext warehouse stands for it."
+				f"The marketplace keeps this SKU in its warehouse {', '.join(missing)} too: enter it as the"
+				" Marketplace Location of one of the store's Warehouses."
 				if missing
 				else "The marketplace lets nobody set the stock of this SKU's warehouses."
 			)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from marketplace_sync.connectors.base import RemoteStatus
@@ -72,7 +71,7 @@ class Diagnosis:
 	summary: str
 	causes: tuple[Cause, ...]
 	facts: tuple[tuple[str, str], ...]
-	"""What was looked at: (what, value), times in ISO UTC."""
+	"""What was looked at: (what, value), times as `moment` gives them."""
 
 	def text(self) -> str:
 		"""For people, on several lines."""
@@ -115,9 +114,14 @@ class _Shown:
 	mapped_by: str
 
 
-def moment(at: float) -> str:
-	"""A UNIX time in ISO UTC."""
-	return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if at else "never"
+def moment(site: Site, at: float) -> str:
+	"""A UNIX time as the site's people read it, to the minute: in the site's own time zone; 0 = never."""
+	return site.stamp(at)[:16] if at else "never"
+
+
+def _sentence(text: str) -> str:
+	"""With one full stop, whoever wrote it."""
+	return text.rstrip(" .") + "."
 
 
 def why(site: Site, item: str, store: str) -> list[Diagnosis]:
@@ -135,7 +139,7 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 	found = read_listings(site.db, "item = %s AND store = %s ORDER BY name", (item, store))
 	listings = [row for row in found if row.item == item]
 	off = switched_off(site.db, store, [item]).get(item)
-	of_store = _store_causes(settings, state, off)
+	of_store = _store_causes(site, settings, state, off)
 	if not listings:
 		return [_unlisted(site, item, settings, state, of_store)]
 	shown = _read_shown(site, [row.name for row in listings])
@@ -152,7 +156,7 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 
 
 # -- causes ----------------------------------------------------------------------------------------------------------
-def _store_causes(store: Store, state: _State, off: str | None) -> list[Cause]:
+def _store_causes(site: Site, store: Store, state: _State, off: str | None) -> list[Cause]:
 	causes = []
 	if not store.connected:
 		causes.append(
@@ -172,7 +176,7 @@ def _store_causes(store: Store, state: _State, off: str | None) -> list[Cause]:
 		causes.append(
 			Cause(
 				9,
-				f"Everything has been stopped since {moment(state.circuit_at)}: {state.circuit_reason}",
+				f"Everything has been stopped since {moment(site, state.circuit_at)}: {state.circuit_reason}",
 				"Put right what the marketplace says, then press Connect in Customer Marketplace Settings.",
 			)
 		)
@@ -180,7 +184,8 @@ def _store_causes(store: Store, state: _State, off: str | None) -> list[Cause]:
 		causes.append(
 			Cause(
 				7,
-				f"On the store {store.title}" + (f": {store.disabled_why}." if store.disabled_why else "."),
+				f"On the store {store.title}"
+				+ (f": {_sentence(store.disabled_why)}" if store.disabled_why else "."),
 				"Look at a dry run, then untick Disable Stock Update in the Customer's tab Marketplace Settings.",
 			)
 		)
@@ -207,7 +212,7 @@ def _unlisted(site: Site, item: str, store: Store, state: _State, of_store: list
 	causes = list(of_store)
 	by_sku = {row.seller_sku: row for row in candidates}
 	near = near_misses(item, by_sku)
-	seen = f"The store's catalogue was last read {moment(state.catalogue_at)}"
+	seen = f"The store's catalogue was last read {moment(site, state.catalogue_at)}"
 	if state.catalogue_error:
 		seen += f", and the last attempt failed: {state.catalogue_error}"
 	if item in by_sku:
@@ -223,7 +228,7 @@ def _unlisted(site: Site, item: str, store: Store, state: _State, of_store: list
 		)
 	else:
 		step = f"Give the product the SKU {item!r} on the marketplace, or map a listing by hand; refresh the catalogue."
-		causes.append(Cause(2, f"No listing of the store has the SKU {item!r}. {seen}.", step))
+		causes.append(Cause(2, f"No listing of the store has the SKU {item!r}. {_sentence(seen)}", step))
 	summary = "Not synchronised: the store has no listing of this item."
 	return Diagnosis(
 		item,
@@ -255,7 +260,7 @@ def _listed(
 	quantity = target.quantity if not target.hold or target.clamped else offer.quantity
 	causes = list(of_store)
 	for check in (_product, _stock, _answers):
-		causes += check(row, shown, offer, store, state, now)
+		causes += check(site, row, shown, offer, store, state, now)
 	word = listing_state(row.item, row.desired_ver, row.acked_ver, row.hold)
 	edited = any(cause.number == 8 for cause in causes)
 	in_sync = (
@@ -268,18 +273,20 @@ def _listed(
 		("Held Qty", f"{offer.held.normalize():f}"),
 		("Available Qty", f"{offer.available.normalize():f}" + (f" (limited by {offer.limiting})" if offer.limiting else "")),
 		("Sellable Qty", str(offer.quantity) if not offer.problem else "not computed"),
-		("Acknowledged Qty", f"{row.acked_qty} at {moment(shown.acked_at)}" if row.acked_qty >= 0 else "never"),
-		("Read back", f"{shown.remote_qty} at {moment(shown.remote_at)}" if shown.remote_at else "never"),
-		("Catalogue", f"status {row.remote_status or 'unknown'}, seen {moment(shown.seen_at)}"),
+		("Acknowledged Qty", f"{row.acked_qty} at {moment(site, shown.acked_at)}" if row.acked_qty >= 0 else "never"),
+		("Read back", f"{shown.remote_qty} at {moment(site, shown.remote_at)}" if shown.remote_at else "never"),
+		("Catalogue", f"status {row.remote_status or 'unknown'}, seen {moment(site, shown.seen_at)}"),
 	]  # fmt: skip
 	if in_sync:
-		summary = f"In sync: the marketplace confirmed {row.acked_qty} at {moment(shown.acked_at)}."
+		summary = f"In sync: the marketplace confirmed {row.acked_qty} at {moment(site, shown.acked_at)}."
 	elif word == SYNCED and not causes:
 		summary = f"The marketplace confirmed {row.acked_qty}, ERPNext can sell {quantity}: press Sync Now."
 	elif row.hold == rows.IN_FLIGHT:
 		summary = "Being sent right now."
 	elif not causes:
-		summary = f"Waiting for its turn since {moment(row.dirty_at)}, because of {row.cause or 'a change'}."
+		summary = (
+			f"Waiting for its turn since {moment(site, row.dirty_at)}, because of {row.cause or 'a change'}."
+		)
 	else:
 		summary = "Not in sync." if word != SYNCED else "The last number was confirmed, and yet:"
 	return Diagnosis(
@@ -288,7 +295,7 @@ def _listed(
 
 
 def _product(
-	row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float
+	site: Site, row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float
 ) -> list[Cause]:
 	causes = []
 	if row.fulfilled_by_marketplace:
@@ -306,7 +313,7 @@ def _product(
 		causes.append(
 			Cause(
 				5,
-				f"Status {row.remote_status} there{told}, seen {moment(shown.seen_at)}."
+				f"Status {row.remote_status} there{told}, seen {moment(site, shown.seen_at)}."
 				+ ("" if gone else " Its stock is sent all the same."),
 				"Put the product on sale again in the marketplace's seller centre, then refresh the catalogue.",
 			)
@@ -314,14 +321,16 @@ def _product(
 	return causes
 
 
-def _stock(row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float) -> list[Cause]:
+def _stock(
+	site: Site, row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float
+) -> list[Cause]:
 	if offer.problem == "no_ledger":
 		if not store.warehouses:
 			return []  # cause 9 says it
 		step = "Receive or reconcile its stock in one of the store's warehouses, or choose other warehouses."
 		return [Cause(3, offer.note, step)]
 	if offer.problem == "locations":
-		return [Cause(9, offer.note, "Complete the Location IDs in the store's settings.")]
+		return [Cause(9, offer.note, "Complete the column Marketplace Location of the store's Warehouses.")]
 	if offer.problem:
 		return [Cause(2, offer.note, "Put that right, or map the listing to another item.")]
 	if offer.quantity:
@@ -350,10 +359,10 @@ def _stock(row: Listing, shown: _Shown, offer: Offer, store: Store, state: _Stat
 
 
 def _answers(
-	row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float
+	site: Site, row: Listing, shown: _Shown, offer: Offer, store: Store, state: _State, now: float
 ) -> list[Cause]:
 	causes = []
-	until = moment(row.due_at)
+	until = moment(site, row.due_at)
 	if row.hold == rows.REJECTED:
 		causes.append(
 			Cause(
@@ -386,8 +395,8 @@ def _answers(
 		causes.append(
 			Cause(
 				10,
-				f"{state.blocked_reason}.",
-				f"Nothing: calls go on by themselves at {moment(state.blocked_until)}.",
+				_sentence(state.blocked_reason),
+				f"Nothing: calls go on by themselves at {moment(site, state.blocked_until)}.",
 			)
 		)
 	if (
@@ -398,8 +407,8 @@ def _answers(
 		causes.append(
 			Cause(
 				8,
-				f"{row.acked_qty} was confirmed at {moment(shown.acked_at)}, but {shown.remote_qty} was read"
-				f" at {moment(shown.remote_at)}: edited by hand, or a sale that is not imported yet.",
+				f"{row.acked_qty} was confirmed at {moment(site, shown.acked_at)}, but {shown.remote_qty} was read"
+				f" at {moment(site, shown.remote_at)}: edited by hand, or a sale that is not imported yet.",
 				"Press Sync Now once the orders are in.",
 			)
 		)

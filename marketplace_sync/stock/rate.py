@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.sites.port import Site
+from marketplace_sync.stock.words import plain
 
 _STATE = "`tabMarketplace Store State`"
 RECOVERY_SECONDS = 60.0
@@ -75,7 +76,7 @@ def block(site: Site, store: str, until: float, reason: str) -> None:
 	"""No call to this store before `until` (never shortens an earlier block). Does not commit."""
 	site.db.execute(
 		f"UPDATE {_STATE} SET blocked_reason = %s, blocked_until = %s WHERE name = %s AND blocked_until < %s",
-		(reason[:500], until, store, until),
+		(plain(reason)[:500], until, store, until),
 	)
 
 

@@ -17,6 +17,7 @@ from marketplace_sync.stock.listing import split_text
 from marketplace_sync.stock.outcomes import Change, after, unsent
 from marketplace_sync.stock.sync_log import LogLine, log_row, write_log
 from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
+from marketplace_sync.stock.words import plain
 
 
 class _NotStarted(Enum):
@@ -239,7 +240,7 @@ class Settler:
 				change.due_at,
 				change.attempts,
 				change.code[:140],
-				change.reason[:500],
+				plain(change.reason)[:500],
 				change.verify,
 				change.floor_qty,
 				change.ceiling_qty,
@@ -394,7 +395,7 @@ class Settler:
 
 	def _open_circuit(self, reason: str) -> None:
 		"""Stop the store until a person acts (or the sweep's hourly trial), and say so once. Does not commit."""
-		turn = self.turn
+		turn, reason = self.turn, plain(reason)
 		known = self.site.db.rows(f"SELECT circuit_reason FROM {STATE} WHERE name = %s", (turn.name,))
 		self.site.db.execute(
 			f"UPDATE {STATE} SET circuit_open = 1, circuit_reason = %s, circuit_at = %s WHERE name = %s",
@@ -460,7 +461,21 @@ def _read_row(
 ) -> Row:
 	"""The values of `_READ` for one listing that was, or could not be, read back."""
 	name, version = plan.listing.name, plan.listing.desired_ver
-	return (name, token, version, known, quantity, split, lowest, verify, due, hold, code, reason[:500], now)
+	return (
+		name,
+		token,
+		version,
+		known,
+		quantity,
+		split,
+		lowest,
+		verify,
+		due,
+		hold,
+		code,
+		plain(reason)[:500],
+		now,
+	)
 
 
 _READ = (

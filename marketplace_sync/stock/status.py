@@ -104,7 +104,7 @@ def status(site: Site, store: str = "") -> list[StoreStatus]:
 			this.synced += count
 		elif state == PENDING:
 			this.pending += count
-			if oldest:
+			if oldest and not this.disabled:  # nothing waits for its turn where nothing may be sent
 				this.oldest_pending = max(this.oldest_pending, now - oldest)
 		elif state == DISABLED:
 			this.disabled_items += count

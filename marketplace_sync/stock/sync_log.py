@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from marketplace_sync.sites.port import Database, Row, Site
+from marketplace_sync.stock.words import plain
 
 _TABLE = "Marketplace Sync Log"
 _COLUMNS = (
@@ -40,6 +41,7 @@ class LogLine(TypedDict):
 
 def log_row(site: Site, store: str, kind: str, lines: Sequence[LogLine], request_id: str = "") -> Row:
 	"""A log row for one call: what, why, before, after. `kind` is "stock" or "audit"."""
+	lines = [{**line, "sku": plain(line["sku"]), "message": plain(line["message"])} for line in lines]
 	outcomes = Counter(line["outcome"] for line in lines)
 	causes = sorted({line["cause"] for line in lines if line["cause"]})
 	now = site.now()

@@ -52,6 +52,40 @@ class TestBadInput(utils.StoreTestCase):
 		frappe.db.set_value("Warehouse", BACK, "disabled", 1)
 		self.refused("row 1", BACK, "disabled", warehouses=[{"warehouse": BACK}])
 
+	def test_a_store_can_be_stopped_whatever_else_is_wrong(self) -> None:
+		doc = self.store()
+		doc.insert()
+		doc.disable_stock_update = 0
+		doc.save()
+		frappe.db.set_value("Warehouse", SHOP, "disabled", 1)
+		self.addCleanup(frappe.db.rollback)
+		doc.reload()
+		doc.disable_stock_update = 1
+		doc.save()
+		self.assertEqual(frappe.db.get_value(SETTINGS, doc.name, "disable_stock_update"), 1)
+		doc.buffer_qty = 1
+		with self.assertRaises(frappe.ValidationError):
+			doc.save()
+
+	def test_one_shop_is_one_store(self) -> None:
+		self.store(marketplace="TikTok Shop", shop_id="777").insert()
+		self.refused("Shop ID", "777", marketplace="Tokopedia", shop_id="777")
+		self.store(marketplace="Shopee", shop_id="777").insert()
+		frappe.db.rollback()
+
+	def test_the_sandbox_is_allowed_by_the_site_only(self) -> None:
+		doc = self.store(base_url="http://127.0.0.1:8787/shopee", app_id="1", app_secret="x")
+		with patch.dict(frappe.conf, {"developer_mode": 0, "marketplace_sync_sandbox": 0}):
+			self.refused("API Address", doc=doc)
+			with patch.dict(frappe.conf, {"marketplace_sync_sandbox": 1}):
+				doc.insert()
+			with self.assertRaisesRegex(ValueError, "marketplace_sync_sandbox"):
+				FrappeSite().connector(doc.name)
+		frappe.db.rollback()
+
+	def test_a_rate_that_nobody_allows(self) -> None:
+		self.refused("Calls per Second", calls_per_second=1e9)
+
 	@staticmethod
 	def warehouse_of_another_company() -> str:
 		frappe.get_doc(

@@ -62,16 +62,18 @@ class TestSwitches(utils.StoreTestCase):
 		self.assertEqual(self.shown, 9)
 		self.assertFalse(self.row().disabled_reason)
 
-	def test_rows_are_not_added_or_deleted_by_hand(self) -> None:
+	def test_rows_are_the_systems_whatever_an_open_form_has(self) -> None:
 		item = frappe.get_doc("Item", self.code)
 		item.marketplace_details = []
-		with self.assertRaises(frappe.ValidationError) as caught:
-			item.save()
-		self.assertIn("Marketplace Details", str(caught.exception))
+		item.save()
+		self.assertEqual(self.row().store, self.store)
 		item = frappe.get_doc("Item", self.code)
 		item.append("marketplace_details", {"store": self.store, "seller_sku": "X"})
-		with self.assertRaises(frappe.ValidationError):
-			item.save()
+		item.description = "edited meanwhile"
+		item.save()
+		item.reload()
+		self.assertEqual([row.seller_sku for row in item.marketplace_details], [self.code])
+		self.assertEqual(item.description, "edited meanwhile")
 
 	def test_what_the_system_keeps_is_not_taken_from_a_form(self) -> None:
 		item = frappe.get_doc("Item", self.code)
@@ -214,6 +216,18 @@ class TestSwitches(utils.StoreTestCase):
 		self.assertNotEqual(after.hold, "Parked")
 		utils.synchronise()
 		self.assertEqual(self.shown, 3)
+
+	def test_saving_a_listing_leaves_the_callers_transaction_alone(self) -> None:
+		listing = frappe.get_doc("Marketplace Listing", {"store": self.store, "seller_sku": self.code})
+		other = utils.item(quantity=1)
+		frappe.db.commit()
+		frappe.get_doc({"doctype": "ToDo", "description": "half done"}).insert()
+		listing.item = other
+		listing.save()
+		listing.save()  # nothing changed, nothing is refused
+		frappe.db.rollback()
+		self.assertFalse(frappe.db.exists("ToDo", {"description": "half done"}))
+		self.assertEqual(frappe.db.get_value("Marketplace Listing", listing.name, "item"), self.code)
 
 	def test_bad_mappings_are_refused(self) -> None:
 		name = frappe.db.get_value("Marketplace Listing", {"store": self.store})

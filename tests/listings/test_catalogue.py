@@ -229,3 +229,28 @@ def test_two_runs_at_once_insert_a_listing_once():
 	shop.db.insert_many = other_first  # type: ignore[method-assign]
 	catalogue.refresh(shop.site, store)
 	assert listings(shop) == {f"{store}-1-10": ("A", "Active")}
+
+
+def test_markup_from_a_marketplace_never_reaches_a_page():
+	shop = Shop()
+	store = shop.store()
+	offering(shop, store, [told("<b>A</b>", 1)])
+	catalogue.refresh(shop.site, store)
+	[row] = shop.db.rows("SELECT seller_sku, title, mapping_note FROM `tabMarketplace Listing`")
+	assert not [value for value in row if value and "<" in value]
+
+
+def test_a_job_that_is_ended_keeps_what_it_has_mapped(monkeypatch: pytest.MonkeyPatch):
+	class JobTimeoutException(Exception):
+		__module__ = "rq.timeouts"
+
+	monkeypatch.setattr(catalogue, "MATCH_EVERY", 2)
+	shop = Shop()
+	store = shop.store()
+	shop.items("A", "B")
+	offering(
+		shop, store, [told("A", 1)], [told("B", 2)], JobTimeoutException("Task exceeded maximum timeout")
+	)
+	with pytest.raises(JobTimeoutException):
+		catalogue.refresh(shop.site, store)
+	assert set(shop.mapping().values()) == {"A", "B"}

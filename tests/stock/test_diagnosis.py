@@ -50,7 +50,7 @@ def test_in_sync_says_so_with_the_evidence():
 		listing,
 		(),
 	)
-	assert diagnosis.summary == "In sync: the marketplace confirmed 7 at 2027-01-15T07:43:20Z."
+	assert diagnosis.summary == "In sync: the marketplace confirmed 7 at 2027-01-15 07:43."
 	facts = diagnosis.as_dict()["facts"]
 	assert (facts["Actual Qty"], facts["Reserved Qty"], facts["Available Qty"], facts["Sellable Qty"]) == (
 		"10", "3", "7", "7",
@@ -60,7 +60,7 @@ def test_in_sync_says_so_with_the_evidence():
 def test_waiting_for_its_turn_is_no_cause():
 	shop, store, _listing = shop_with(**DIRTY)
 	assert numbers(shop, store) == []
-	assert "since 2027-01-15T07:58:20Z, because of Sales Order SO-1" in why(shop.site, "A", store)[0].summary
+	assert "since 2027-01-15 07:58, because of Sales Order SO-1" in why(shop.site, "A", store)[0].summary
 
 
 def test_cause_1_a_near_miss():
@@ -118,7 +118,7 @@ def test_cause_5_state_there(remote: str):
 def test_cause_6_a_campaign():
 	shop, store, _listing = shop_with(**DIRTY, hold="Locked", reason_code="promotion", due_at=1_800_003_600.0)
 	assert numbers(shop, store) == [6]
-	assert "2027-01-15T09:00:00Z" in why(shop.site, "A", store)[0].causes[0].next_step
+	assert "2027-01-15 09:00" in why(shop.site, "A", store)[0].causes[0].next_step
 
 
 def test_cause_7_item_and_store():
@@ -127,6 +127,22 @@ def test_cause_7_item_and_store():
 	switches.set_switch(shop.site, "A", store, True, "rina@example.com", "stock count")
 	assert numbers(shop, store) == [7, 7]
 	assert "rina@example.com" in why(shop.site, "A", store)[0].text()
+
+
+def test_a_reason_that_ends_with_a_full_stop_gets_no_second():
+	shop, store, _listing = shop_with({"on": False}, **DIRTY)
+	shop.set("Customer Marketplace Settings", store, disabled_reason="New store: look first.")
+	[evidence] = [
+		cause.evidence for cause in why(shop.site, "A", store)[0].causes if "look first" in cause.evidence
+	]
+	assert evidence.endswith("look first.") and ".." not in evidence
+
+
+def test_times_are_the_sites_own(monkeypatch: pytest.MonkeyPatch):
+	shop, store, _listing = shop_with()
+	monkeypatch.setattr(shop.site, "stamp", lambda at: {1_799_999_000.0: "2027-01-15 14:43:20.000000"}[at])
+	[diagnosis] = why(shop.site, "A", store)
+	assert diagnosis.summary.endswith("confirmed 7 at 2027-01-15 14:43.")
 
 
 def test_cause_8_edited_by_hand():
@@ -153,7 +169,7 @@ def test_cause_10_until_a_stated_time():
 	shop.set("Marketplace Store State", store, blocked_until=1_800_000_030.0, blocked_reason="Retry-After 30")
 	assert numbers(shop, store) == [10, 10]
 	text = why(shop.site, "A", store)[0].text()
-	assert "2027-01-15T08:01:00Z" in text and "2027-01-15T08:00:30Z" in text and "Retry-After 30" in text
+	assert "2027-01-15 08:01" in text and "2027-01-15 08:00" in text and "Retry-After 30" in text
 
 
 def test_cause_11_in_the_marketplaces_words():
@@ -220,6 +236,7 @@ def test_status_counts_what_listing_state_says():
 	]
 	for number, columns in enumerate(rows):
 		shop.listing(store, "A", number, **columns)
+	shop.listing(other, "A", 99, **DIRTY)
 	shop.set(
 		"Marketplace Store State",
 		store,
@@ -244,7 +261,8 @@ def test_status_counts_what_listing_state_says():
 	assert (one.blocked_until, one.blocked_reason, one.catalogue_at) == (shop.clock.now + 9, "slow down", 5.0)
 	assert one.calls_per_second == pytest.approx(960)
 	assert not one.well and found[other].well
-	assert (found[other].disabled, found[other].listings) == (True, 0)
+	assert (found[other].disabled, found[other].listings, found[other].pending) == (True, 1, 1)
+	assert found[other].oldest_pending == 0, "nothing waits for its turn where nothing is sent"
 	assert status(shop.site, other)[0].as_dict()["well"] is True
 	words = [
 		listing_state(row.get("item", ""), row["desired_ver"], row.get("acked_ver", 0), row.get("hold", ""))

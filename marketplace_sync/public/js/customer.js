@@ -10,7 +10,12 @@ frappe.ui.form.on("Customer", {
 				: "";
 			field.$wrapper.html(`<p class="text-muted">${__("This customer is no store on a marketplace.")}</p>${create}`);
 			field.$wrapper.find("button").on("click", () =>
-				frappe.new_doc("Customer Marketplace Settings", { customer: frm.doc.name })
+				frappe.model.with_doctype("Customer Marketplace Settings", () => {
+					// Not frappe.new_doc with a value: it leaves out fields that a duplicate does not take over.
+					const doc = frappe.model.get_new_doc("Customer Marketplace Settings");
+					doc.customer = frm.doc.name;
+					frappe.set_route("Form", doc.doctype, doc.name);
+				})
 			);
 			return;
 		}

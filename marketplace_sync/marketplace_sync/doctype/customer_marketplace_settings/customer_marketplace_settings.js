@@ -56,6 +56,8 @@ function show_state(frm) {
 	const esc = frappe.utils.escape_html;
 	frappe.xcall("marketplace_sync.api.store_status", { store: frm.doc.name }).then(([one]) => {
 		if (!one || !frm.fields_dict.state_html) return;
+		frappe.listview_settings[frm.doctype].stores[one.store] = one;
+		frm.toolbar.set_indicator();
 		const alarms = [];
 		if (!one.connected)
 			alarms.push(__("Not connected: enter the App ID and App Secret, save, then press Connect."));

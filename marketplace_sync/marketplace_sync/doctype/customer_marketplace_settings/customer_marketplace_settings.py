@@ -10,6 +10,7 @@ from frappe.utils import cint, flt, now_datetime
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.http import check_base_url
 from marketplace_sync.events import collect
+from marketplace_sync.sites.frappe_site import sandbox_allowed
 from marketplace_sync.sites.port import SellableRule
 from marketplace_sync.stock import outbox
 from marketplace_sync.stock.sellable import check_rule
@@ -18,6 +19,22 @@ STATE = "Marketplace Store State"
 CREDENTIALS = ("marketplace", "app_id", "service_id", "shop_id", "base_url", "auth_url")
 ANSWER_FIELDS = ("company", "buffer_qty", "allocation_percent", "maximum_qty", "minimum_qty")
 """Fields that change what is sent (besides the warehouses)."""
+
+
+MOST_CALLS_PER_SECOND = 1_000
+_ONE_INVENTORY = {"TikTok Shop", "Tokopedia"}
+"""Marketplaces that are storefronts of one shop and inventory."""
+
+
+def store_of_shop(marketplace: str | None, shop_id: str | None, besides: str | None) -> str | None:
+	"""The other store that stands for this very shop: two would overwrite each other's numbers."""
+	if not shop_id:
+		return None
+	family = _ONE_INVENTORY if marketplace in _ONE_INVENTORY else {marketplace}
+	return frappe.db.get_value(
+		"Customer Marketplace Settings",
+		{"shop_id": shop_id, "marketplace": ("in", list(family)), "name": ("!=", besides or "")},
+	)
 
 
 class CustomerMarketplaceSettings(Document):
@@ -78,7 +95,7 @@ class CustomerMarketplaceSettings(Document):
 			),
 			*self._connection_problems(),
 		]
-		if problems:
+		if problems and not self._only_stops():
 			frappe.throw(problems, title=_("Please correct the store"), as_list=len(problems) > 1)
 		# Frappe shows a saved password as stars: later on a new one can't be told from the old one.
 		self.flags.new_secret = bool(self.app_secret) and not self.is_dummy_password(self.app_secret)
@@ -87,6 +104,25 @@ class CustomerMarketplaceSettings(Document):
 			unticked = not self.disable_stock_update
 			stale = self.disabled_reason == before.disabled_reason
 			self._stamp(None if unticked and stale else self.disabled_reason)
+
+	def _only_stops(self) -> bool:
+		"""A store can be stopped whatever else is wrong with it by now."""
+		before = self.get_doc_before_save()
+		if not before or not self.disable_stock_update or before.disable_stock_update:
+			return False
+		changed = {
+			field.fieldname
+			for field in self.meta.get(
+				"fields", {"fieldtype": ("not in", ("Table", "HTML", "Section Break", "Column Break"))}
+			)
+			if not field.get("is_virtual") and self.has_value_changed(field.fieldname)
+		}
+		return self._feeding() == self._feeding(before) and changed <= {
+			"disable_stock_update",
+			"disabled_reason",
+			"disabled_by",
+			"disabled_at",
+		}
 
 	def _stamp(self, reason: str | None) -> None:
 		self.disabled_by = frappe.session.user
@@ -220,9 +256,22 @@ class CustomerMarketplaceSettings(Document):
 						self.get(field),
 						CONNECTORS[self.marketplace].allowed_hosts,
 						_(self.meta.get_label(field)),
+						allow_loopback=sandbox_allowed(),
 					)
 				except ValueError as error:
 					problems.append(str(error))
+		if flt(self.calls_per_second) > MOST_CALLS_PER_SECOND:
+			problems.append(
+				_("Calls per Second: {0} is more than any marketplace allows. Enter at most {1}.").format(
+					flt(self.calls_per_second), MOST_CALLS_PER_SECOND
+				)
+			)
+		if other := store_of_shop(self.marketplace, self.shop_id, self.name):
+			problems.append(
+				_("Shop ID: {0} is the store {1} already. One shop is one store.").format(
+					frappe.bold(self.shop_id), frappe.bold(other)
+				)
+			)
 		before = self.get_doc_before_save()
 		if (
 			before

@@ -7,7 +7,13 @@ frappe.ui.form.on("Marketplace Listing", {
 		if (frm.is_new()) return;
 		const doc = frm.doc;
 		const state = marketplace_sync.listing_state(doc);
-		frm.page.set_indicator(marketplace_sync.states()[state], marketplace_sync.colour(state));
+		const show = (word) => frm.page.set_indicator(marketplace_sync.states()[word], marketplace_sync.colour(word));
+		show(state);
+		if (state === "pending") {
+			frappe.db
+				.get_value("Customer Marketplace Settings", doc.store, "disable_stock_update")
+				.then(({ message }) => cint(message.disable_stock_update) && show("disabled"));
+		}
 		if (doc.item) {
 			frm.add_custom_button(__("Why not in sync?"), () => marketplace_sync.show_why(doc.item, doc.store));
 			frm.add_custom_button(__("Sync Now"), () => marketplace_sync.sync_now({ item: doc.item, store: doc.store }));

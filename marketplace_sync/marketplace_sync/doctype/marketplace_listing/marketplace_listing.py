@@ -6,6 +6,8 @@ import frappe
 from frappe import _
 from frappe.model.document import Document
 
+from marketplace_sync.wake import wake
+
 UNIQUE = ("store", "external_product_id", "external_sku_id")
 
 
@@ -104,13 +106,20 @@ class MarketplaceListing(Document):
 		A form or an import holds the engine's columns as they were when it was opened; writing those back would
 		undo what was acknowledged or lose a quarantine in the meantime.
 		"""
-		from marketplace_sync.listings.matching import map_listing
+		from marketplace_sync.listings.matching import map_in_transaction
 		from marketplace_sync.sites.frappe_site import FrappeSite
 
 		before = self.get_doc_before_save()
 		if before and (before.item or "") == (self.item or "") and (before.uom or "") == (self.uom or ""):
+			self.modified, self.modified_by = before.modified, before.modified_by  # nothing was written
 			return
-		map_listing(FrappeSite(), self.name, self.item or "", self.uom or "", by=frappe.session.user)
+		try:
+			map_in_transaction(
+				FrappeSite(), self.name, self.item or "", self.uom or "", by=frappe.session.user
+			)
+		except ValueError as error:
+			frappe.throw(frappe.utils.escape_html(str(error)))
+		frappe.db.after_commit.add(wake)
 		frappe.db.set_value(
 			self.doctype,
 			self.name,

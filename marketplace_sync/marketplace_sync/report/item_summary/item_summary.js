@@ -50,7 +50,16 @@ frappe.query_reports["Item Summary"] = {
 		// Where nothing is known nothing is shown: an empty cell is not a zero.
 		if (/^(sellable|acknowledged)_/.test(column.fieldname) && (value === null || value === undefined)) return "";
 		if (data.is_grand_total && ["item", "warehouse"].includes(column.fieldname)) return "";
-		const shown = default_formatter(value, row, column, data);
+		let shown = default_formatter(value, row, column, data);
+		if (["actual", "reserved", "held", "available"].includes(column.fieldname) && Number.isInteger(flt(value)))
+			shown = `<div style="text-align: right">${format_number(value, null, 0)}</div>`;
+		if (/^when_/.test(column.fieldname) && value) {
+			// Without the seconds, which a hover shows: the column is narrow.
+			const time = frappe.datetime.get_user_time_fmt().replace(":ss", "");
+			const format = `${frappe.datetime.get_user_date_fmt().toUpperCase()} ${time}`;
+			const at = frappe.datetime.convert_to_user_tz(value, false).format(format);
+			shown = `<span title="${frappe.utils.escape_html(frappe.datetime.str_to_user(value))}">${at}</span>`;
+		}
 		return data.is_total || data.is_grand_total ? `<b>${shown}</b>` : shown;
 	},
 

@@ -218,17 +218,17 @@ def _store_cells(site: FrappeSite, number: int, shown: _Shown) -> dict[str, Any]
 
 def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 	columns = [
-		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 200},
-		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 160},
+		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 150},
+		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 140},
 		{
 			"fieldname": "warehouse",
 			"label": _("Warehouse"),
 			"fieldtype": "Link",
 			"options": "Warehouse",
-			"width": 150,
+			"width": 120,
 		},
 		*(
-			{"fieldname": name, "label": label, "fieldtype": "Float", "width": 95}
+			{"fieldname": name, "label": label, "fieldtype": "Float", "width": max(80, 30 + 7 * len(label))}
 			for name, label in (
 				("actual", _("Actual")),
 				("reserved", _("Reserved")),
@@ -237,23 +237,32 @@ def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 			)
 		),
 	]
-	for number, store in enumerate(stores):
-		for name, label, fieldtype in (
-			("sellable", _("Sellable"), "Int"),
-			("acknowledged", _("Acknowledged"), "Int"),
-			("when", _("When"), "Datetime"),
-			("state", _("State"), "Data"),
+	for number, short in enumerate(_short_names(stores)):
+		for name, label, fieldtype, least in (
+			("sellable", _("Sellable"), "Int", 0),
+			("acknowledged", _("Acknowledged"), "Int", 0),
+			("when", _("When"), "Datetime", 135),
+			("state", _("State"), "Data", 120),
 		):
-			title = f"{store.title}: {label}"
+			title = f"{short}: {label}"
 			columns.append(
 				{
 					"fieldname": f"{name}_{number}",
 					"label": title,
 					"fieldtype": fieldtype,
-					"width": max(120, 8 * len(title)),
+					"width": max(least, 30 + 7 * len(title)),
 				}
 			)
 	return columns
+
+
+def _short_names(stores: list[Store]) -> list[str]:
+	"""What the columns are called after: the marketplace, or the store where there are several on it."""
+	count = Counter(store.marketplace for store in stores)
+	return [
+		store.marketplace.removesuffix(" Shop") if count[store.marketplace] == 1 else store.title
+		for store in stores
+	]
 
 
 def _summary(rows: dict[str, _Row]) -> list[dict[str, Any]]:
