@@ -202,6 +202,8 @@ class World:
 		self.woken = 0
 		self.versions: dict[str, tuple[int, int, int]] = {}
 		self.missed_capture: set[str] = set()
+		self.missed_again: set[str] = set()
+		"""Missed since the sweep that runs now has begun."""
 		self.hand_edited: set[str] = set()
 		self.parts: dict[str, int] = {}
 		"""Components of BUNDLE, where there is one."""
@@ -326,6 +328,7 @@ class World:
 		db.commit()
 		if missed:
 			self.missed_capture.add(item)
+			self.missed_again.add(item)
 		if rng.random() < 0.9:
 			self.wake()
 
@@ -396,11 +399,15 @@ class World:
 
 	def _sweep(self) -> None:
 		worker = _Worker(self)
+		# What is missed while this sweep is at it is for the next one.
+		before = set(self.missed_capture)
+		self.missed_again.clear()
 		try:
 			sweep(worker)
 		except Killed:
 			self.site.db.rollback()
-		self.missed_capture.clear()
+		else:
+			self.missed_capture -= before - self.missed_again
 
 	# -- invariants ----------------------------------------------------------------------------------------
 	def check(self) -> None:

@@ -54,11 +54,12 @@ frappe.query_reports["Item Summary"] = {
 		if (["actual", "reserved", "held", "available"].includes(column.fieldname) && Number.isInteger(flt(value)))
 			shown = `<div style="text-align: right">${format_number(value, null, 0)}</div>`;
 		if (/^when_/.test(column.fieldname) && value) {
-			// Without the seconds, which a hover shows: the column is narrow.
+			// The column is narrow: without the seconds and this year, which a hover shows.
+			const at = frappe.datetime.convert_to_user_tz(value, false);
+			const day = frappe.datetime.get_user_date_fmt().toUpperCase();
+			const short = at.isSame(moment(), "year") ? day.replace(/[^DM]?YYYY[^DM]?/, "") : day;
 			const time = frappe.datetime.get_user_time_fmt().replace(":ss", "");
-			const format = `${frappe.datetime.get_user_date_fmt().toUpperCase()} ${time}`;
-			const at = frappe.datetime.convert_to_user_tz(value, false).format(format);
-			shown = `<span title="${frappe.utils.escape_html(frappe.datetime.str_to_user(value))}">${at}</span>`;
+			shown = `<span title="${frappe.utils.escape_html(frappe.datetime.str_to_user(value))}">${at.format(`${short} ${time}`)}</span>`;
 		}
 		return data.is_total || data.is_grand_total ? `<b>${shown}</b>` : shown;
 	},

@@ -218,31 +218,32 @@ def _store_cells(site: FrappeSite, number: int, shown: _Shown) -> dict[str, Any]
 
 def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 	columns = [
-		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 150},
-		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 140},
+		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 148},
+		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 96},
 		{
 			"fieldname": "warehouse",
 			"label": _("Warehouse"),
 			"fieldtype": "Link",
 			"options": "Warehouse",
-			"width": 120,
+			"width": 102,
 		},
 		*(
-			{"fieldname": name, "label": label, "fieldtype": "Float", "width": max(80, 30 + 7 * len(label))}
-			for name, label in (
-				("actual", _("Actual")),
-				("reserved", _("Reserved")),
-				("held", _("Held Qty")),
-				("available", _("Available")),
+			{"fieldname": name, "label": label, "fieldtype": "Float", "width": width}
+			for name, label, width in (
+				("actual", _("Actual"), 67),
+				("reserved", _("Reserved"), 89),
+				("held", _("Held"), 65),
+				("available", _("Available"), 90),
 			)
 		),
 	]
+	# Two stores fit on a screen of 1920 pixels, and no header is cut.
 	for number, short in enumerate(_short_names(stores)):
 		for name, label, fieldtype, least in (
 			("sellable", _("Sellable"), "Int", 0),
-			("acknowledged", _("Acknowledged"), "Int", 0),
-			("when", _("When"), "Datetime", 135),
-			("state", _("State"), "Data", 120),
+			("acknowledged", _("Ack."), "Int", 112),
+			("when", _("At"), "Datetime", 106),
+			("state", _("State"), "Data", 119),
 		):
 			title = f"{short}: {label}"
 			columns.append(
@@ -250,7 +251,7 @@ def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 					"fieldname": f"{name}_{number}",
 					"label": title,
 					"fieldtype": fieldtype,
-					"width": max(least, 30 + 7 * len(title)),
+					"width": max(least, 24 + 7 * len(title)),
 				}
 			)
 	return columns
