@@ -519,7 +519,7 @@ class EmbeddedSite:
 		self.db.commit()
 
 	def transport(self, max_in_flight: int) -> ThreadTransport:
-		return ThreadTransport(max_in_flight)
+		return ThreadTransport(max_in_flight, self.now)
 
 	def wake(self, stores: Iterable[str]) -> None:
 		self.bell.ring(stores)

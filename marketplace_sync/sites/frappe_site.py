@@ -247,7 +247,7 @@ class FrappeSite:
 		self.db.commit()
 
 	def transport(self, max_in_flight: int) -> ThreadTransport:
-		return ThreadTransport(max_in_flight)
+		return ThreadTransport(max_in_flight, self.now)
 
 	def wake(self, stores: Iterable[str]) -> None:
 		for store in stores:

@@ -105,7 +105,9 @@ class Store:
 class Transport(Protocol):
 	"""Runs calls beside the engine. The calls never touch the database."""
 
-	def start(self, call_id: int, work: Callable[[], Any]) -> None: ...
+	def start(self, call_id: int, work: Callable[[], Any], at: float) -> None:
+		"""Run `work` in a thread, at the UNIX time `at` or as soon after it as can be."""
+		...
 
 	def finished(self, timeout: float) -> list[tuple[int, Any]]:
 		"""The returned value, or the exception, of each call that has finished; waits at most `timeout` seconds for the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,15 +15,19 @@ Answer = CallResult | ReadResult | BaseException
 class ThreadTransport:
 	"""A `Transport` of at most `max_in_flight` threads, started as they are needed."""
 
-	def __init__(self, max_in_flight: int):
+	def __init__(self, max_in_flight: int, now: Callable[[], float]):
+		self._now = now
 		self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="marketplace-call")
 		self._answers: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
 
-	def start(self, call_id: int, work: Callable[[], CallResult | ReadResult]) -> None:
-		self._pool.submit(self._run, call_id, work)
+	def start(self, call_id: int, work: Callable[[], CallResult | ReadResult], at: float) -> None:
+		self._pool.submit(self._run, call_id, work, at)
 
-	def _run(self, call_id: int, work: Callable[[], CallResult | ReadResult]) -> None:
+	def _run(self, call_id: int, work: Callable[[], CallResult | ReadResult], at: float) -> None:
 		try:
+			# The moment is kept here and not by the engine's thread, which may be busy planning.
+			if (wait := at - self._now()) > 0:
+				time.sleep(wait)
 			answer: Answer = work()
 		except (
 			BaseException

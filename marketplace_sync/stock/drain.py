@@ -29,6 +29,8 @@ SETTLE_LISTINGS = 500
 """Outcomes are written when this many listings have one…"""
 SETTLE_SECONDS = 0.2
 """…or when the oldest has waited this long, or nothing else is going on."""
+AHEAD_SECONDS = 0.25
+"""Calls are handed to their threads so long before their moment, so that planning does not hold them up."""
 LOOK_SECONDS = 0.25
 """How often a coordinator that waits for answers looks for new events."""
 REFRESH_AHEAD = 120.0
@@ -181,16 +183,20 @@ class Drain:
 					old = [call for call in pending if call.not_before + turn.timing.horizon < now]
 					done += [(call, NOT_STARTED) for call in old]
 					pending = deque(call for call in pending if call.not_before + turn.timing.horizon >= now)
-				while pending and len(air) < limit and _may_start_at(pending[0], last_start) <= now:
+				while pending and len(air) < limit and _moment(pending[0], last_start) <= now + AHEAD_SECONDS:
 					started += 1
-					last_start = now
+					last_start = max(now, _moment(pending[0], last_start))
 					air[started] = pending.popleft()
 					air[started].token = turn.connector.account.access_token
-					transport.start(started, self._attempt(turn, air[started]))
+					transport.start(started, self._attempt(turn, air[started]), last_start)
 				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
 				if not leaving:
 					moments += [look_at] if may_plan else []
-					moments += [_may_start_at(pending[0], last_start)] if pending and len(air) < limit else []
+					moments += (
+						[_moment(pending[0], last_start) - AHEAD_SECONDS]
+						if pending and len(air) < limit
+						else []
+					)
 				for call_id, answer in transport.finished(self._pause(now, moments)):
 					done_since = done_since if done else site.now()
 					done.append((air.pop(call_id), answer))
@@ -219,11 +225,15 @@ class Drain:
 
 		def attempt() -> Answer:
 			self.site.checkpoint("call: about to start")
-			if not self.may_send(call) or turn.blocked_until > self.site.now():
+			if not self.may_send(call) or turn.stopped or turn.blocked_until > self.site.now():
 				return NOT_STARTED  # too late, or the marketplace has asked for silence meanwhile
 			if call.reads:
-				return connector.read([reference(plan) for plan in call.planned])
-			return connector.write(call.lines)
+				answer: Answer = connector.read([reference(plan) for plan in call.planned])
+			else:
+				answer = connector.write(call.lines)
+			# At once, for the other threads: the engine's own may be busy.
+			turn.blocked_until = max(turn.blocked_until, throttled_until(answer, self.site.now()))
+			return answer
 
 		return attempt
 
@@ -242,5 +252,5 @@ class Drain:
 		return min((row[0] for row in found if row[0] is not None), default=None)
 
 
-def _may_start_at(call: Call, last_start: float) -> float:
+def _moment(call: Call, last_start: float) -> float:
 	return max(call.not_before, last_start + call.spacing)

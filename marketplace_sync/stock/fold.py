@@ -22,6 +22,8 @@ LISTINGS_PER_UPDATE = 2_000
 
 _OUTBOX = "Marketplace Outbox"
 _LISTING = "Marketplace Listing"
+REPEAT_SECONDS = 1.0
+"""A listing that was sent less than this ago waits a moment: a hundred sales of one SKU in a second are two calls."""
 CLAIM_SECONDS = 60.0
 """Rows for whole stores are claimed by the fold that works on them; a dead one's claim runs out."""
 
@@ -34,7 +36,8 @@ _SET = f"""
 		WHEN t.hold IN ('In Flight', 'Quarantine') THEN t.due_at
 		WHEN v.frees = 1 THEN v.at
 		WHEN t.hold IN ('Locked', 'Clamped') OR t.hold = 'Parked' AND t.reason_code = 'no_ledger' THEN v.at
-		WHEN COALESCE(t.hold, '') = '' AND t.priority = 0 THEN v.at
+		WHEN COALESCE(t.hold, '') = '' AND t.priority = 0 THEN
+			CASE WHEN t.sent_at + {REPEAT_SECONDS} > v.at THEN t.sent_at + {REPEAT_SECONDS} ELSE v.at END
 		ELSE t.due_at END,
 	attempts = CASE WHEN v.frees = 1 AND COALESCE(t.hold, '') NOT IN ('In Flight', 'Quarantine') THEN 0 ELSE t.attempts END,
 	cause = CASE WHEN v.is_net = 1 AND t.priority > 0 THEN t.cause ELSE v.cause END,

@@ -13,6 +13,7 @@ from marketplace_sync.sites.port import Row
 from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.decision import RETRY_PARKED
+from marketplace_sync.stock.fold import REPEAT_SECONDS
 from marketplace_sync.stock.listing import split_text
 from marketplace_sync.stock.outcomes import Change, after, unsent
 from marketplace_sync.stock.sync_log import LogLine, log_row, write_log
@@ -517,7 +518,8 @@ _REST = (
 	" acked_qty = v.acked_qty, acked_split = v.acked_split, acked_at = COALESCE(v.acked_at, t.acked_at),"
 	# What would hold the listing for long is said of a version that is no longer the newest: look again at once.
 	" due_at = CASE WHEN t.desired_ver <> t.sent_ver"
-	f" AND v.hold IN ('{rows.LOCKED}', '{rows.CLAMPED}', '{rows.PARKED}', '{rows.REJECTED}') THEN v.at ELSE v.due_at END,"
+	f" AND v.hold IN ('{rows.LOCKED}', '{rows.CLAMPED}', '{rows.PARKED}', '{rows.REJECTED}') THEN v.at"
+	f" WHEN t.desired_ver <> t.sent_ver AND v.acked = 1 THEN t.sent_at + {REPEAT_SECONDS} ELSE v.due_at END,"
 	" hold = v.hold, attempts = v.attempts, reason_code = v.code, reason = v.reason,"
 	# Who stopped believing while the call was in the air is not answered by it.
 	f" verify = CASE WHEN t.verify = {rows.DOUBTED} THEN {rows.READ_BACK} ELSE v.verify END,"

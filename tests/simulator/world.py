@@ -140,7 +140,7 @@ class _Transport:
 		self.answers: list[tuple[int, object]] = []
 		self.running = 0
 
-	def start(self, call_id: int, work: Callable[[], object]) -> None:
+	def start(self, call_id: int, work: Callable[[], object], at: float) -> None:
 		self.running += 1
 		world = self.world
 		late = 0.0
@@ -160,7 +160,7 @@ class _Transport:
 				world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer)
 			)
 
-		world.clock.after(late, run)
+		world.clock.at(max(at, world.clock.now) + late, run)
 
 	def _answer(self, call_id: int, answer: object) -> None:
 		self.running -= 1

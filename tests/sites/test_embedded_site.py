@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -185,10 +186,10 @@ def test_a_refresh_token_that_may_be_used_up_is_never_used_again(outcome, again,
 
 
 def test_transport_hands_back_answers_and_errors():
-	transport = ThreadTransport(2)
+	transport = ThreadTransport(2, time.time)
 	answer = CallResult(())
-	transport.start(1, lambda: answer)
-	transport.start(2, lambda: 1 / 0)
+	transport.start(1, lambda: answer, 0.0)
+	transport.start(2, lambda: 1 / 0, 0.0)
 	got: dict[int, object] = {}
 	while len(got) < 2:
 		arrived = transport.finished(10)
@@ -201,7 +202,7 @@ def test_transport_hands_back_answers_and_errors():
 
 
 def test_transport_close_waits_for_what_is_in_the_air():
-	transport = ThreadTransport(1)
+	transport = ThreadTransport(1, time.time)
 	started, go = threading.Event(), threading.Event()
 
 	def call() -> CallResult:
@@ -209,7 +210,7 @@ def test_transport_close_waits_for_what_is_in_the_air():
 		go.wait(10)
 		return CallResult((), "late")
 
-	transport.start(1, call)
+	transport.start(1, call, 0.0)
 	assert started.wait(10)
 	assert transport.finished(0) == []
 	threading.Timer(0.05, go.set).start()
