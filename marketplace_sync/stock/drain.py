@@ -25,7 +25,7 @@ from marketplace_sync.stock.plan import Planner, reference
 from marketplace_sync.stock.settle import NOT_STARTED, Answer, Done, Settler, throttled_until
 from marketplace_sync.stock.turn import STATE, Call, DrainReport, Turn
 
-SETTLE_LISTINGS = 500
+SETTLE_LISTINGS = 1_000
 """Outcomes are written when this many listings have one…"""
 SETTLE_SECONDS = 0.2
 """…or when the oldest has waited this long, or nothing else is going on."""

@@ -28,6 +28,8 @@ class Planner:
 		self.turn = turn
 		self.site = turn.site
 		self.wait_until = 0.0
+		self.speed = turn.normal_rate
+		"""Calls per second as of the last look at the store's state."""
 
 	def plan(self) -> tuple[list[Call], int]:
 		"""The next calls, marked as in the air and committed; and how many listings were dealt with without one.
@@ -36,7 +38,6 @@ class Planner:
 		"""
 		# Rows for whole stores take long and are left to others; what concerns other stores is theirs to send.
 		self.site.wake(fold(self.site, whole_stores=False) - {self.turn.name})
-		self.site.db.commit()
 		self.wait_until = 0.0
 		room = self._room()
 		if room <= 0:
@@ -89,7 +90,7 @@ class Planner:
 		if blocked > now:
 			turn.blocked_until = blocked  # another worker (catalogue, audit) was told to slow down
 			return 0
-		speed = rate.current_rate(turn.normal_rate, cut, cut_at, now)
+		speed = self.speed = rate.current_rate(turn.normal_rate, cut, cut_at, now)
 		room = (
 			int((now + turn.timing.horizon - next_free) * speed)
 			if next_free > now
@@ -202,7 +203,7 @@ class Planner:
 		self.site.db.commit()  # what follows meets the present, not the snapshot of the reads
 		until = lease.hold(self.site, turn.name, turn.token, turn.timing.lease)
 		if calls:
-			slots = rate.reserve(self.site, turn.name, turn.normal_rate, len(calls))
+			slots = rate.reserve(self.site, turn.name, self.speed, len(calls))
 			for number, call in enumerate(calls):
 				call.not_before = slots.first + number * slots.step
 				call.spacing = slots.step

@@ -43,11 +43,10 @@ def current_rate(normal: float, cut_rate: float, cut_at: float, now: float) -> f
 	return min(normal, cut_rate + normal * (now - cut_at) / RECOVERY_SECONDS)
 
 
-def reserve(site: Site, store: str, normal: float, calls: int) -> Slots:
-	"""Reserve `calls` moments in the caller's transaction. Does not commit."""
+def reserve(site: Site, store: str, speed: float, calls: int) -> Slots:
+	"""Reserve `calls` moments, `speed` of them a second, in the caller's transaction. Does not commit."""
 	now = site.now()
-	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (store,))[0]
-	step = 1.0 / current_rate(normal, cut_rate, cut_at, now)
+	step = 1.0 / speed
 	site.db.execute(
 		f"UPDATE {_STATE} SET rate_tat ="
 		" (CASE WHEN blocked_until > rate_tat AND blocked_until > %s THEN blocked_until"
@@ -90,7 +89,11 @@ class SitePace:
 		"""Reserve a moment, wait for it. Commits. Raises ServiceError when that would take longer than LONGEST_WAIT."""
 		while True:
 			self.site.db.commit()
-			slots = reserve(self.site, self.store, self.normal, 1)
+			cut, cut_at = self.site.db.rows(
+				f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (self.store,)
+			)[0]
+			self.site.db.commit()
+			slots = reserve(self.site, self.store, current_rate(self.normal, cut, cut_at, self.site.now()), 1)
 			self.site.db.commit()
 			wait = slots.first - self.site.now()
 			if wait > LONGEST_WAIT:
