@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from benchmarks import coalesce, latency, memory, resync, simulation, throughput
+from benchmarks import coalesce, latency, memory, oversold, resync, simulation, throughput
 from benchmarks.report import machine
 from benchmarks.sizes import FULL, QUICK
 
@@ -19,6 +19,7 @@ ROWS = {
 	"statements": throughput.statements,
 	"memory": memory.run,
 	"simulation": simulation.run,
+	"oversold": oversold.run,
 }
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from marketplace_sync.connectors.answers import record, records, text, whole
+from marketplace_sync.connectors.answers import amount, record, records, text, unclear, whole
 from marketplace_sync.connectors.base import (
 	Account,
 	CallResult,
@@ -32,10 +34,30 @@ from marketplace_sync.connectors.base import (
 	patiently,
 )
 from marketplace_sync.connectors.http import Answer, HttpClient, HttpError, NotSent, Request
+from marketplace_sync.connectors.orders import (
+	AmountKind,
+	OrderAmount,
+	OrderLine,
+	OrderStatus,
+	Push,
+	RemoteOrder,
+	Settlement,
+)
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 
 PAGE = 500
+ORDERS_PER_PAGE = 100
 STATUS = {"NORMAL": RemoteStatus.ACTIVE, "DELETED": RemoteStatus.DELETED}
+ORDER_STATUS = {
+	"UNPAID": OrderStatus.PENDING_PAYMENT,
+	"PAID": OrderStatus.OPEN,
+	"READY": OrderStatus.READY_TO_SHIP,
+	"SHIPPED": OrderStatus.SHIPPED,
+	"DELIVERED": OrderStatus.DELIVERED,
+	"RETURNED": OrderStatus.RETURNED,
+	"CANCELLED": OrderStatus.CANCELLED,
+}
+LEFT = (OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.RETURNED)
 
 
 class Flat(Connector):
@@ -47,6 +69,7 @@ class Flat(Connector):
 		max_in_flight=8,
 		listings_per_read=500,
 		applies_within=1.0,
+		compare_and_set=True,
 	)
 	default_base_url = default_auth_url = ""
 	allowed_hosts = ()
@@ -76,7 +99,7 @@ class Flat(Connector):
 		)
 
 	def write(self, lines: Sequence[StockLine]) -> CallResult:
-		body = {"rows": [{"sku": line.seller_sku, "quantity": line.quantity} for line in lines]}
+		body = {"rows": [_row(line) for line in lines]}
 		try:
 			answer = self.call("POST", "/v1/stock", body=body)
 		except HttpError as error:
@@ -141,6 +164,71 @@ class Flat(Connector):
 	def locations(self) -> list[Location]:
 		return []
 
+	# -- orders --------------------------------------------------------------------------------------------
+	def changed_orders(
+		self, pace: Pace, since: float, until: float, *, returns: bool = False
+	) -> Iterator[list[RemoteOrder]]:
+		page: int | None = 1
+		while page:
+			query = [
+				("updated_since", str(int(since))),
+				("page", str(page)),
+				("page_size", str(ORDERS_PER_PAGE)),
+			]
+			body = patiently(pace, partial(self._body, "/v1/orders", query))
+			if not isinstance(body.get("orders"), list):
+				raise unclear("The answer has no orders.")
+			orders = [self.parse_order(row) for row in records(body["orders"])]
+			yield [order for order in orders if order.updated_at <= until]
+			page = whole(body.get("next_page"))
+
+	def fetch_orders(self, pace: Pace, order_ids: Sequence[str]) -> list[RemoteOrder]:
+		"""The dialect has no such call, so all are read: a few pages in a benchmark."""
+		wanted = set(order_ids)
+		pages = self.changed_orders(pace, 0.0, float("inf"))
+		found = {order.order_id: order for page in pages for order in page if order.order_id in wanted}
+		return list(found.values())
+
+	@classmethod
+	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
+		order_id, created, updated = (
+			text(raw.get("id")),
+			amount(raw.get("created_at")),
+			amount(raw.get("updated_at")),
+		)
+		if not order_id or created is None or updated is None:
+			raise ValueError("This is not an order of the flat dialect: it has no id or no times.")
+		status = ORDER_STATUS.get(text(raw.get("status")), OrderStatus.UNKNOWN)
+		left = status in LEFT or raw.get("left") is True
+		gone = status is OrderStatus.CANCELLED and not left
+		lines = tuple(_order_line(row, status, left) for row in records(raw.get("lines")))
+		return RemoteOrder(
+			order_id=order_id,
+			status=status,
+			remote_status=text(raw.get("status")),
+			created_at=float(created),
+			updated_at=float(updated),
+			currency=text(raw.get("currency")) or "IDR",
+			lines=lines,
+			amounts=() if gone else _order_amounts(raw),
+			total=Decimal(0) if gone else amount(raw.get("total")),
+			left=left,
+			raw=raw,
+		)
+
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
+		"""The dialect has none."""
+		return iter(())
+
+	@classmethod
+	def is_genuine_push(cls, app_id: str, app_secret: str, url: str, signature: str, body: bytes) -> bool:
+		"""The dialect pushes nothing."""
+		return False
+
+	@classmethod
+	def read_push(cls, body: bytes) -> Push:
+		raise ValueError("The flat dialect pushes nothing.")
+
 	def consent_url(self, redirect_url: str, state: str) -> str:
 		raise NotImplementedError
 
@@ -151,11 +239,50 @@ class Flat(Connector):
 		raise NotImplementedError
 
 
+def _row(line: StockLine) -> dict[str, Any]:
+	condition = {} if line.change_from is None else {"change_from": line.change_from}
+	return {"sku": line.seller_sku, "quantity": line.quantity, **condition}
+
+
+def _order_line(row: dict[str, Any], status: OrderStatus, left: bool) -> OrderLine:
+	sku, quantity = text(row.get("sku")), whole(row.get("quantity"))
+	if not sku or quantity is None:
+		raise ValueError("An order of the flat dialect has a line without a SKU or a quantity.")
+	cancelled, returned = whole(row.get("cancelled")) or 0, whole(row.get("returned")) or 0
+	if status is OrderStatus.CANCELLED:
+		cancelled, returned = (0, quantity) if left else (quantity, 0)
+	return OrderLine(
+		line_id=sku,
+		product_id=text(row.get("product")) or sku,
+		sku_id=sku,
+		seller_sku=sku,
+		title=sku,
+		quantity=quantity,
+		unit_price=amount(row.get("price")) or Decimal(0),
+		cancelled=cancelled,
+		returned=returned,
+	)
+
+
+def _order_amounts(raw: dict[str, Any]) -> tuple[OrderAmount, ...]:
+	discounts = [amount(row.get("discount")) or Decimal(0) for row in records(raw.get("lines"))]
+	found = (
+		OrderAmount(AmountKind.SELLER_DISCOUNT, -sum(discounts, Decimal(0)), "discount"),
+		OrderAmount(AmountKind.SELLER_VOUCHER, -(amount(raw.get("voucher")) or Decimal(0)), "voucher"),
+		OrderAmount(AmountKind.SHIPPING, amount(raw.get("shipping")) or Decimal(0), "shipping"),
+	)
+	return tuple(one for one in found if one.amount)
+
+
 def _result(key: str, row: dict[str, Any] | None) -> RowResult:
 	if row is None:
 		return RowResult(key, Outcome.AMBIGUOUS, "no_answer")
 	if row.get("ok") is True:
 		return RowResult(key, Outcome.ACKNOWLEDGED)
+	if text(row.get("code")) == "stale":
+		return RowResult(
+			key, Outcome.STALE, "stale", text(row.get("message")), lowest=whole(row.get("quantity"))
+		)
 	return RowResult(key, Outcome.REJECTED, text(row.get("code")), text(row.get("message")))
 
 

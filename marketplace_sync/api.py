@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import frappe
 from frappe import _
 from frappe.utils import cint, escape_html, get_url, get_url_to_form
 
+from marketplace_sync import desk
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.events import collect
 from marketplace_sync.jobs import READING_SECONDS
@@ -19,6 +20,11 @@ from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.cus
 	close_circuit,
 	store_of_shop,
 )
+from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.order_settings import (
+	preset_rows as rows_of_preset,
+)
+from marketplace_sync.orders import inbox
+from marketplace_sync.orders.status import PRESETS
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock import diagnosis, outbox, resync
 from marketplace_sync.stock import status as store_states
@@ -27,6 +33,7 @@ LISTING = "Marketplace Listing"
 ROWS_SHOWN = 500
 """Rows of a dry run that a dialog shows; the counts are of all."""
 ITEMS_PER_REQUEST = 5_000
+ORDERS_PER_REQUEST = 1_000
 CONSENT_MINUTES = 15
 
 
@@ -94,11 +101,19 @@ def why(item: str, store: str | None = None) -> list[dict[str, Any]]:
 		_check(store, "read")
 	site = FrappeSite()
 	stores = [store] if store else [one.name for one in site.stores() if _may(one.name, "read")]
-	return [
-		{**answer.as_dict(), "text": answer.text()}
-		for name in stores
-		for answer in _told(diagnosis.why, site, item, name)
+	answers = [answer for name in stores for answer in _told(diagnosis.why, site, item, name)]
+	# Another store's orders hold as well; who may not see that store is told the quantity only.
+	seen = {
+		one.store
+		for answer in answers
+		for one in answer.holders
+		if frappe.has_permission(inbox.ORDER, "read") and _may(one.store, "read")
+	}
+	answers = [
+		replace(answer, holders=tuple(one for one in answer.holders if one.store in seen))
+		for answer in answers
 	]
+	return [{**answer.as_dict(), "text": answer.text()} for answer in answers]
 
 
 @frappe.whitelist()
@@ -164,6 +179,135 @@ def set_switch(store: str, disabled: int | bool, item: str | None = None, reason
 		settings.disable_stock_update = cint(disabled)
 		settings.disabled_reason = reason
 		settings.save()
+
+
+# -- orders ------------------------------------------------------------------------------------------------------
+@frappe.whitelist()
+def order_details(order: str) -> dict[str, Any]:
+	"""What the order's form shows beside the order's own columns."""
+	frappe.has_permission(inbox.ORDER, "read", doc=order, throw=True)
+	return desk.order_details(order)
+
+
+@frappe.whitelist(methods=["POST"])
+def retry_orders(orders: str | list[str]) -> dict[str, Any]:
+	"""Have these orders booked again: a single one here and now, several in the background.
+
+	Returns how many, and of a single one its state and reason afterwards.
+	"""
+	names = _order_names(orders)
+	site = FrappeSite()
+	now = site.now()
+	rows = site.db.rows(
+		f"SELECT name, store, order_id, remote_status FROM `tab{inbox.ORDER}`"
+		f" WHERE name IN ({', '.join(['%s'] * len(names))}) ORDER BY name",
+		names,
+	)
+	# Without a reason code: what a person undid may be booked again.
+	site.db.update_many(
+		inbox.ORDER,
+		("name", "state", "due"),
+		[(name, inbox.WAITING, now) for name, *_others in rows],
+		"state = v.state, due_at = v.due, attempts = 0, reason_code = ''",
+	)
+	inbox.write_events(
+		site.db,
+		[
+			inbox.event_row(site, store, order_id, frappe.session.user, remote or "", "retry", now)
+			for _name, store, order_id, remote in rows
+		],
+	)
+	frappe.db.commit()
+	answer: dict[str, Any] = {"orders": len(rows)}
+	if len(rows) == 1:
+		from marketplace_sync.erpnext.booking import book  # ERPNext is loaded by those who book only
+
+		name = rows[0][0]
+		_told(book, name)
+		state, reason = frappe.db.get_value(inbox.ORDER, name, ["state", "reason"])
+		answer.update(state=state, reason=reason or "")
+	for store in sorted({row[1] for row in rows}):
+		site.wake_orders(store)
+	return answer
+
+
+@frappe.whitelist(methods=["POST"])
+def fetch_order(order: str) -> None:
+	"""Have the order fetched from the marketplace again, in the background."""
+	frappe.has_permission(inbox.ORDER, "read", doc=order, throw=True)
+	store, order_id = frappe.db.get_value(inbox.ORDER, order, ["store", "order_id"])
+	_check(store, "read")
+	site = FrappeSite()
+	now = site.now()
+	asked = inbox.event_row(site, store, order_id, frappe.session.user, "", "fetch again", now)
+	inbox.write_events(site.db, [(*asked[:-2], 1, now)])  # to be fetched, as a pushed one
+	frappe.db.commit()
+	site.wake_orders(store)
+
+
+@frappe.whitelist(methods=["POST"])
+def import_orders(store: str) -> None:
+	"""Read the store's orders now, in the background: a poll is due."""
+	settings = _check(store, "read")
+	if not settings.import_orders:
+		frappe.throw(_("Import Orders is not ticked in this store: tick it and save."))
+	frappe.db.sql("UPDATE `tabMarketplace Store State` SET orders_polled_at = 0 WHERE name = %s", (store,))
+	frappe.db.commit()
+	FrappeSite().wake_orders(store)
+
+
+@frappe.whitelist()
+def import_status(store: str) -> dict[str, Any]:
+	"""How the store's import of orders is doing, and the address for the marketplace's pushes."""
+	_check(store, "read")
+	return desk.import_status(store)
+
+
+@frappe.whitelist()
+def preset_rows(preset: str) -> list[dict[str, object]]:
+	"""The rows of a preset of the Status Table."""
+	frappe.has_permission(SETTINGS, "read", throw=True)
+	if preset not in PRESETS:
+		frappe.throw(
+			_("Preset: {0} is none. Choose one of {1}.").format(escape_html(preset), ", ".join(PRESETS))
+		)
+	return rows_of_preset(preset)
+
+
+@frappe.whitelist()
+def held_by(item: str, warehouse: str | None = None) -> dict[str, Any]:
+	"""An item's Held Qty, the marketplace orders behind it, and why each is not booked yet."""
+	frappe.has_permission("Item", "read", doc=item, throw=True)
+	frappe.has_permission(inbox.ORDER, "read", throw=True)
+	return desk.held_by(item, warehouse or "")
+
+
+def _order_names(orders: str | list[str]) -> list[str]:
+	try:
+		names = frappe.parse_json(orders) if isinstance(orders, str) and orders.startswith("[") else orders
+	except ValueError:
+		names = None
+	names = [names] if isinstance(names, str) else names
+	if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+		frappe.throw(_("Orders: give a list of Marketplace Orders."))
+	if len(names) > ORDERS_PER_REQUEST:
+		frappe.throw(
+			_("Orders: {0} are too many for one request. Choose at most {1}.").format(
+				len(names), ORDERS_PER_REQUEST
+			)
+		)
+	names = sorted(set(names))
+	frappe.has_permission(inbox.ORDER, "read", throw=True)
+	allowed = set(
+		frappe.get_list(inbox.ORDER, filters={"name": ("in", names)}, pluck="name", limit_page_length=0)
+	)
+	if unknown := [name for name in names if name not in allowed]:
+		frappe.throw(
+			_("Order: {0} does not exist, or you may not see it.").format(
+				frappe.bold(escape_html(unknown[0]))
+			)
+		)
+	return names
 
 
 # -- connecting --------------------------------------------------------------------------------------------------

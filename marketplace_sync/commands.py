@@ -228,11 +228,47 @@ def chosen_stores(site: Site, given: str) -> list[str]:
 	return names
 
 
+def bring_orders_in(host: Host, store: str, hours: float | None = None) -> tuple[Any, Any]:
+	"""Read a store's orders since the last time, or the last so many hours with their returns, and have them booked.
+
+	Returns what came in, and what was booked (None = the workers do it). Raises ServiceError.
+	"""
+	from marketplace_sync.orders import importing
+
+	site: Any = host.site
+	received = importing.fetch_pushed(site, store)
+	if hours is None:
+		received.add(importing.poll(site, store))
+	else:
+		received.add(importing.poll(site, store, overlap=hours * 3_600.0, returns=True))
+	if host.has_workers:
+		site.wake_orders(store)
+		return received, None
+	from marketplace_sync.sites.embedded_booking import book_due
+
+	return received, book_due(site, store)
+
+
+def imports_orders(site: Site, store: str) -> bool:
+	settings = site.store(store)
+	site.db.commit()
+	return settings.import_orders and settings.connected
+
+
 def drain_fully(host: Host, stores: Sequence[str]) -> list[Any]:
-	"""Drain these stores until nothing is due; the reports are added up per store."""
+	"""Drain these stores until nothing is due; the reports are added up per store.
+
+	Where there are no workers the orders are brought in first: a drain raises nothing while it does not know them.
+	"""
 	from marketplace_sync.stock.drain import drain
 
 	site, totals = host.site, []
+	for store in stores:
+		if not host.has_workers and imports_orders(site, store):
+			with suppress(
+				ServiceError
+			):  # written down in the store's state; what may be sent without them is sent
+				bring_orders_in(host, store)
 	for store in stores:
 		title = site.store(store).title
 		left = site.db.rows(
@@ -544,7 +580,8 @@ def say_unmapped(site: Site, store: str, as_json: bool) -> int:
 def audit(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	"""Read back what the marketplaces show, and compare it with what they acknowledged.
 
-	What shows more than it should is repaired; what shows less is only reported: it may be a sale that is not imported yet.
+	What shows more than it should is repaired. What shows less is repaired when the store's orders are in and do not explain
+	it; of a store that imports no orders it is only reported, for it may be a sale.
 	"""
 	from marketplace_sync.stock.audit import audit as engine
 
@@ -596,6 +633,117 @@ def drain(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	ctx.exit(say_drained(host, drain_fully(host, chosen_stores(host.site, store)), as_json))
 
 
+@click.command("import-orders")
+@store_option
+@click.option(
+	"--hours", type=Hours(), help="Look back so many hours, with the returns; else since the last time."
+)
+@json_option
+@pass_host
+@click.pass_context
+def import_orders(ctx: click.Context, host: Host, store: str, hours: float | None, as_json: bool) -> None:
+	"""Read the marketplaces' orders now, and have them booked.
+
+	It is safe at any time: an order that came before changes nothing unless the marketplace says something new of it.
+	"""
+	site = host.site
+	told: list[dict[str, Any]] = []
+	code = OK
+	for name in chosen_stores(site, store):
+		row: dict[str, Any] = {
+			"store": name,
+			"seen": 0,
+			"new": 0,
+			"changed": 0,
+			"booked": None,
+			"attention": None,
+			"why": "",
+		}
+		told.append(row)
+		if not imports_orders(site, name):
+			row["why"] = "Import Orders is not ticked, or the store is not connected."
+			# Asked for by name it is an error; among all stores it is as its people want it.
+			code = max(code, BLOCKED if store else OK)
+			continue
+		try:
+			received, booked = bring_orders_in(host, name, hours)
+		except ServiceError as error:
+			row["why"] = str(error)
+			code = BLOCKED
+			continue
+		row |= {"seen": received.seen, "new": received.new, "changed": received.changed}
+		if booked is not None:
+			row |= {"booked": booked.booked, "attention": booked.attention}
+	if as_json:
+		say_json(told)
+	else:
+		say_table(
+			("Store", "Read", "New", "Changed", "Booked", "Needs attention"),
+			[
+				(row["store"], row["seen"], row["new"], row["changed"], row["booked"], row["attention"])
+				for row in told
+				if not row["why"]
+			],
+		)
+		for row in told:
+			if row["why"]:
+				click.echo(f"{row['store']}: {row['why']}")
+		if host.has_workers and any(row["changed"] for row in told):
+			click.echo(f"The workers book them now. Follow it with `{host.prog} orders`.")
+	ctx.exit(code)
+
+
+@click.command()
+@store_option
+@json_option
+@pass_host
+@click.pass_context
+def orders(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
+	"""Marketplace orders that need attention or wait to be booked, and why."""
+	site = host.site
+	name = find_store(site, store) if store else ""
+	where, params = ("AND store = %s", (name,)) if name else ("", ())
+	keys = ("order", "store", "order_id", "state", "status", "reason", "due_at", "attempts")
+	found = [
+		dict(zip(keys, row, strict=True))
+		for row in site.db.rows(
+			"SELECT name, store, order_id, state, status, COALESCE(reason, ''), due_at, attempts FROM `tabMarketplace Order`"
+			f" WHERE state IN ('Needs Attention', 'Waiting') {where} ORDER BY state, store, ordered_at, name",
+			params,
+		)
+	]
+	unread = site.db.rows(
+		"SELECT name, orders_error, orders_error_at FROM `tabMarketplace Store State` WHERE COALESCE(orders_error, '') <> ''"
+		+ (" AND name = %s" if name else ""),
+		params,
+	)
+	site.db.commit()
+	if as_json:
+		say_json(
+			{
+				"orders": found,
+				"unread": [{"store": of, "why": error, "since": since} for of, error, since in unread],
+			}
+		)
+	else:
+		if found:
+			say_table(
+				("Store", "Order", "State", "Status", "Again at", "Why"),
+				[
+					(
+						row["store"], row["order_id"], row["state"], row["status"], clock(row["due_at"]),
+						row["reason"] or "it waits for its turn",
+					)
+					for row in found
+				],
+			)  # fmt: skip
+		else:
+			click.echo("Every order is booked as its store's status table says.")
+		for of, error, since in unread:
+			click.echo(f"{of}: orders can't be read since {clock(since)}: {error}")
+	ctx.exit(BLOCKED if unread else DIFFERS if found else OK)
+
+
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sandbox(arguments: tuple[str, ...]) -> None:
@@ -609,7 +757,7 @@ def sandbox(arguments: tuple[str, ...]) -> None:
 		sys.argv = program
 
 
-SHARED = (resync, status, why, map_, audit, drain, sandbox)
+SHARED = (resync, status, why, map_, audit, orders, import_orders, drain, sandbox)
 
 
 @click.group("marketplace-sync", cls=Commands)

@@ -1,9 +1,10 @@
 """The main job in under a minute, with nothing but Python: `make demo`, or `python -m marketplace_sync.demo`.
 
 A sandbox in a process of its own plays the marketplaces, over real HTTP and with their dialects; a SQLite file is the
-ERP. Three stores are connected, mapped and switched on; then people trade, while calls are delayed, throttled, broken off
-and answered with nonsense. When the trouble is over everything must be equal: the demo recomputes every listing from the
-stock ledger by code of its own and compares it with what the sandbox shows. Exit code 0 only if all are equal.
+ERP. Three stores are connected, mapped and switched on; then people trade and buyers order and cancel on the marketplaces,
+while calls are delayed, throttled, broken off and answered with nonsense, and pushes are lost, doubled, late and forged. When
+the trouble is over everything must be equal: by code of its own the demo compares every order of the sandbox with what was
+booked for it, and recomputes every listing from the stock ledger. Exit code 0 only if all are equal.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from pathlib import Path
 from marketplace_sync.connectors.base import Account
 from marketplace_sync.listings.catalogue import refresh
 from marketplace_sync.listings.matching import map_listing
+from marketplace_sync.orders.importing import poll
 from marketplace_sync.sandbox import SandboxProcess, start_process
+from marketplace_sync.sandbox.client import ControlError
 from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, LedgerError, Line
 from marketplace_sync.sites.embedded_site import EmbeddedSite
+from marketplace_sync.sites.embedded_webhooks import Webhooks
 from marketplace_sync.sites.embedded_workers import Workers
 from marketplace_sync.stock.listing import IN_FLIGHT
 from marketplace_sync.stock.outcomes import Timing
@@ -72,13 +76,15 @@ class Shop:
 	buffer: int = 0
 	percent: int = 100
 	cap: int = 0
+	tokopedia: str = ""
+	"""Customer of the Tokopedia storefront of a merged shop."""
 
 
 SHOPS = (
 	Shop("100001", "Shopee - Mybabystore", "Shopee", "shopee", ONLINE, (JAKARTA, SURABAYA)),
 	Shop(
 		"700001", "TikTok Shop - Mybabystore", "TikTok Shop", "tiktok", ONLINE, (JAKARTA, SURABAYA),
-		{"storefronts": ["TIKTOK_SHOP", "TOKOPEDIA"]}, percent=80,
+		{"storefronts": ["TIKTOK_SHOP", "TOKOPEDIA"]}, percent=80, tokopedia="Tokopedia at TikTok Shop - Mybabystore",
 	),
 	Shop(
 		"700002", "Tokopedia - Mybabystore", "Tokopedia", "tiktok", JAKARTA, (JAKARTA,),
@@ -111,6 +117,7 @@ def shop_spec(shop: Shop) -> dict:
 		"stock": dict.fromkeys(skus, 7),
 		"per_product": 10,
 		"rate_limit": RATE_LIMIT,
+		"push_retry": [0.3],
 		**shop.spec,
 	}
 
@@ -161,6 +168,7 @@ def open_shops(site: EmbeddedSite, sandbox: SandboxProcess) -> dict[str, Shop]:
 			allocation_percent=shop.percent,
 			maximum_qty=shop.cap,
 			calls_per_second=CALLS_PER_SECOND,
+			tokopedia_customer=shop.tokopedia or None,
 		)
 		stores[store] = shop
 	return stores
@@ -254,6 +262,86 @@ class Trader:
 		self.ledger.cancel(self._taken(self.invoices))
 
 
+class Way:
+	"""An order's way in the words of a dialect."""
+
+	def __init__(self, unpaid: str, paid: str, ready: str, shipped: str, delivered: str):
+		self.unpaid, self.paid = unpaid, paid
+		self.following = {unpaid: paid, paid: ready, ready: shipped, shipped: delivered}
+		self.waits = (unpaid, paid)
+		self.may_cancel = (unpaid, paid, ready)
+
+
+WAYS = {
+	"shopee": Way("UNPAID", "READY_TO_SHIP", "PROCESSED", "SHIPPED", "COMPLETED"),
+	"tiktok": Way("UNPAID", "AWAITING_SHIPMENT", "AWAITING_COLLECTION", "IN_TRANSIT", "DELIVERED"),
+}
+
+
+class Buyers:
+	"""Order, pay, cancel and receive on the marketplaces, at random; what is sold out can't be bought."""
+
+	def __init__(self, sandbox: SandboxProcess, seed: int = 23):
+		self.control = sandbox.control
+		self.dice = random.Random(seed)
+		self.live: list[tuple[Shop, str, str]] = []
+		"""(shop, order id, status) of orders that are under way."""
+		self.made: Counter[str] = Counter()
+		self._skus = [*item_codes()[:60] * 5, *item_codes(), *bundles(), BOX_SKU]
+
+	def step(self) -> None:
+		what = self.dice.choices(("order", "move", "cancel", "drop a line"), (50, 38, 9, 3))[0]
+		if what != "order" and not self.live:
+			return
+		try:
+			if what == "order":
+				self._order()
+			else:
+				getattr(self, f"_{what.replace(' ', '_')}")(self.dice.randrange(len(self.live)))
+		except ControlError as error:
+			if error.status != 409:
+				raise
+			self.made["sold out"] += 1
+
+	def _order(self) -> None:
+		shop = self.dice.choice(SHOPS)
+		wanted = {
+			self.dice.choice(self._skus): self.dice.randint(1, 2) for _ in range(self.dice.randint(1, 3))
+		}
+		way = WAYS[shop.dialect]
+		status = way.unpaid if self.dice.random() < 0.3 else way.paid
+		storefront = self.dice.choice(shop.spec.get("storefronts", [None]))
+		order = self.control.place_order(shop.id, wanted, status, storefront)
+		self.live.append((shop, order["id"], status))
+		self.made["placed"] += 1
+
+	def _move(self, at: int) -> None:
+		shop, order, status = self.live.pop(at)
+		status = WAYS[shop.dialect].following[status]
+		self.control.set_order_status(shop.id, order, status)
+		if status in WAYS[shop.dialect].following:
+			self.live.append((shop, order, status))
+		self.made["moved on"] += 1
+
+	def _cancel(self, at: int) -> None:
+		shop, order, status = self.live[at]
+		if status in WAYS[shop.dialect].may_cancel:
+			self.live.pop(at)
+			self.control.set_order_status(shop.id, order, "CANCELLED")
+			self.made["cancelled"] += 1
+
+	def _drop_a_line(self, at: int) -> None:
+		shop, order, status = self.live[at]
+		if status not in WAYS[shop.dialect].may_cancel:
+			return
+		line = self.dice.choice(self.control.order(shop.id, order)["lines"])
+		if line["quantity"] > line["cancelled"]:
+			told = self.control.cancel_lines(shop.id, order, {line["seller_sku"]: 1})
+			self.made["cancelled in part"] += 1
+			if told["status"] == "CANCELLED":
+				self.live.pop(at)
+
+
 STOCK_CALLS = {"shopee": "update_stock", "tiktok": "inventory/update"}
 
 
@@ -269,26 +357,46 @@ def trouble(sandbox: SandboxProcess, seconds: float) -> None:
 		add("error_before", probability=0.02, status=503, **calls)
 		add("partial_failure", probability=0.5, skus=item_codes()[:30], **calls)
 		add("truncated_json", probability=0.01, **calls)
+		orders = {"shop": shop.id, "path_contains": "/order"}
+		add("error_before", probability=0.03, status=503, seed=seed + 10, **orders)
+		add("answer_lost", probability=0.02, seed=seed + 20, **orders)
+		add("truncated_json", probability=0.02, seed=seed + 30, **orders)
+		# Dice of their own, or the pushes that are doubled would be those that are lost.
+		add("push_drop", probability=0.2, shop=shop.id, seed=seed + 40)
+		add("push_duplicate", probability=0.2, shop=shop.id, seed=seed + 50)
+		add("push_delay", probability=0.3, shop=shop.id, seed=seed + 60, seconds=0.2, jitter=1.5)
+		add("push_corrupt", probability=0.05, shop=shop.id, seed=seed + 70)
 		sandbox.control.lock(shop.id, item_codes()[3:13], seconds=seconds / 2)
 
 
 def trade(
 	site: EmbeddedSite, sandbox: SandboxProcess, workers: Workers, board: Board, seconds: float
-) -> Trader:
-	trader = Trader(site)
+) -> tuple[Trader, Buyers]:
+	trader, buyers = Trader(site), Buyers(sandbox)
 	ends, expire_at = time.monotonic() + seconds, time.monotonic() + seconds / 2
 	while time.monotonic() < ends:
 		for _ in range(8):
 			trader.step()
+		for _ in range(5):
+			buyers.step()
 		if expire_at and time.monotonic() > expire_at:
 			expire_at = 0.0
 			for shop in SHOPS:
 				sandbox.control.expire_tokens(shop.id)
 		workers.check()
-		board.show(f"trading with faults, {sum(trader.made.values())} documents")
+		board.show(
+			f"trading with faults, {sum(trader.made.values())} documents, {buyers.made['placed']} orders of buyers"
+		)
 		with workers.drained:  # as often as there is something to tell, and at least ten times a second
 			workers.drained.wait(0.1)
-	return trader
+	return trader, buyers
+
+
+def poll_now(site: EmbeddedSite, stores: Iterable[str]) -> None:
+	"""The polls that would come within the minute, for what no push told."""
+	for store in stores:
+		poll(site, store)
+		site.wake_orders(store)
 
 
 # -- waiting, and what is shown meanwhile --------------------------------------------------------------------------
@@ -361,14 +469,23 @@ class Board:
 
 
 def wait_until_settled(workers: Workers, board: Board, doing: str, seconds: float) -> bool:
-	"""Until nothing is left to fold and to send, looking again whenever a drain has ended."""
+	"""Until nothing is left to fetch, book, fold and send, looking again whenever a worker has ended a round."""
 	ends = time.monotonic() + seconds
 	while time.monotonic() < ends:
 		workers.check()
-		outbox = board.site.db.rows("SELECT 1 FROM `tabMarketplace Outbox` LIMIT 1")
-		board.site.db.commit()
-		# First the outbox: what is folded in between is seen among the listings.
-		if board.show(doing) and not outbox:
+		# In the order of the way: what moves on in between is seen at the next stop.
+		db = board.site.db
+		left = [
+			db.rows(query)
+			for query in (
+				"SELECT 1 FROM `tabMarketplace Order Event` WHERE to_fetch = 1 LIMIT 1",
+				"SELECT 1 FROM `tabMarketplace Order` WHERE state = 'Waiting' LIMIT 1",
+				"SELECT 1 FROM `tabMarketplace Outbox` LIMIT 1",
+			)
+			if not db.commit()  # each sees the present
+		]
+		db.commit()
+		if board.show(doing) and not any(left):
 			return True
 		with workers.drained:
 			workers.drained.wait(0.25)
@@ -376,7 +493,133 @@ def wait_until_settled(workers: Workers, board: Board, doing: str, seconds: floa
 
 
 # -- the check, which knows nothing of the engine ------------------------------------------------------------------
-def expected(site: EmbeddedSite, shop: Shop) -> dict[str, int]:
+def stock_units(sku: str, quantity: int) -> Counter[str]:
+	"""Item -> stock units that `quantity` of a seller SKU are."""
+	if sku == BOX_SKU:
+		return Counter({BOXED: IN_A_BOX * quantity})
+	return Counter({item: each * quantity for item, each in bundles().get(sku, {sku: 1}).items()})
+
+
+@dataclass
+class Booked:
+	"""What the ledger holds for one order of a marketplace. Units by item."""
+
+	customers: set[str] = field(default_factory=set)
+	reserved: Counter[str] = field(default_factory=Counter)
+	cut: Counter[str] = field(default_factory=Counter)
+
+
+def booked_orders(site: EmbeddedSite) -> defaultdict[str, Booked]:
+	"""Marketplace order id -> its documents, from the documents' rows and the stock ledger."""
+	found: defaultdict[str, Booked] = defaultdict(Booked)
+	for order, customer, item, qty in site.db.rows(
+		"SELECT o.po_no, o.customer, i.item_code, i.stock_qty - i.delivered_qty FROM `tabSales Order` o"
+		" JOIN `tabSales Order Item` i ON i.parent = o.name WHERE o.docstatus = 1 AND o.po_no <> ''"
+	):
+		found[order].customers.add(customer)
+		found[order].reserved += stock_units(item, round(qty))
+	for order, customer, item, qty in site.db.rows(
+		"SELECT i.po_no, i.customer, e.item_code, -SUM(e.actual_qty) FROM `tabSales Invoice` i JOIN `tabStock Ledger Entry` e"
+		" ON e.voucher_no = i.name WHERE i.po_no <> '' GROUP BY i.po_no, i.customer, e.item_code"
+	):
+		if qty:
+			found[order].customers.add(customer)
+			found[order].cut[item] += round(qty)
+	site.db.commit()
+	return found
+
+
+def waits_for_stock(reason: str) -> bool:
+	return "are not there" in reason
+
+
+def order_faults(site: EmbeddedSite, sandbox: SandboxProcess, store: str, shop: Shop) -> list[str]:
+	"""What is wrong with a shop's orders: in the inbox once, and booked or cancelled as the marketplace says."""
+	inbox: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+	for order, state, reason in site.db.rows(
+		"SELECT order_id, state, reason FROM `tabMarketplace Order` WHERE store = %s", (store,)
+	):
+		inbox[order].append((state, reason or ""))
+	booked, way, faults = booked_orders(site), WAYS[shop.dialect], []
+	for order in sandbox.control.orders(shop.id):
+		found = inbox.pop(order["id"], [])
+		what = f"order {order['id']} ({order['status']})"
+		if len(found) != 1:
+			faults.append(f"{what} is in the inbox {len(found)} times")
+			continue
+		[(state, reason)] = found
+		must: Counter[str] = Counter()
+		if order["status"] != "CANCELLED":
+			for line in order["lines"]:
+				must += stock_units(line["seller_sku"], line["quantity"] - line["cancelled"])
+		books = booked[order["id"]]
+		customer = (order["storefront"] == "TOKOPEDIA" and shop.tokopedia) or shop.title
+		reserves = order["status"] in way.waits
+		right = (books.reserved, books.cut) == ((must, Counter()) if reserves else (Counter(), must))
+		# An invoice that would take what is not there waits, with the units reserved or held.
+		short = waits_for_stock(reason) and not books.cut and books.reserved in (must, Counter())
+		if not (right and state == "Up to Date") and not (short and state == "Needs Attention"):
+			faults.append(
+				f"{what} must {'reserve' if reserves else 'cut'} {dict(must)}; reserved {dict(books.reserved)}, cut"
+				f" {dict(books.cut)}; {state} {reason}"
+			)
+		elif books.customers - {customer}:
+			faults.append(f"{what} is booked on {', '.join(sorted(books.customers))}, not on {customer}")
+	return faults + [f"order {order} is in the inbox, and the marketplace has none such" for order in inbox]
+
+
+def bin_faults(site: EmbeddedSite) -> list[str]:
+	"""Bins whose Actual or Reserved Qty is not what the ledger's entries and the open orders add up to."""
+	must: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+	for item, place, qty in site.db.rows(
+		"SELECT item_code, warehouse, SUM(actual_qty) FROM `tabStock Ledger Entry` GROUP BY item_code, warehouse"
+	):
+		must[item, place][0] = round(qty)
+	for item, place, qty in site.db.rows(
+		"SELECT i.item_code, i.warehouse, i.stock_qty - i.delivered_qty FROM `tabSales Order Item` i"
+		" JOIN `tabSales Order` o ON o.name = i.parent WHERE o.docstatus = 1 AND o.status <> 'Closed'"
+	):
+		for part, units in stock_units(item, round(qty)).items():
+			must[part, place][1] += units
+	faults = []
+	for item, place, *has in site.db.rows(
+		"SELECT item_code, warehouse, actual_qty, reserved_qty FROM `tabBin`"
+	):
+		if [round(qty) for qty in has] != must[item, place]:
+			faults.append(f"{item} in {place}: actual, reserved {has}, must be {must[item, place]}")
+	site.db.commit()
+	return faults
+
+
+def held_units(
+	site: EmbeddedSite, sandbox: SandboxProcess, stores: dict[str, Shop]
+) -> Counter[tuple[str, str]]:
+	"""(item, warehouse) -> units of orders that nothing is booked for yet, from what the marketplaces say."""
+	held: Counter[tuple[str, str]] = Counter()
+	booked = booked_orders(site)
+	for store, shop in stores.items():
+		places = {
+			(order, sku): place
+			for order, sku, place in site.db.rows(
+				"SELECT o.order_id, i.seller_sku, i.warehouse FROM `tabMarketplace Order Item` i"
+				" JOIN `tabMarketplace Order` o ON o.name = i.parent WHERE o.store = %s",
+				(store,),
+			)
+		}
+		for order in sandbox.control.orders(shop.id):
+			books = booked[order["id"]]
+			if order["status"] == "CANCELLED" or books.reserved or books.cut:
+				continue
+			for line in order["lines"]:
+				for item, units in stock_units(
+					line["seller_sku"], line["quantity"] - line["cancelled"]
+				).items():
+					held[item, places.get((order["id"], line["seller_sku"]), "")] += units
+	site.db.commit()
+	return held
+
+
+def expected(site: EmbeddedSite, shop: Shop, held: Counter[tuple[str, str]]) -> dict[str, int]:
 	"""seller SKU -> what it must show, from the ledger's entries and the open orders (not from bins)."""
 	marks = ", ".join(["%s"] * len(shop.leaves))
 	free: Counter[str] = Counter()
@@ -392,6 +635,9 @@ def expected(site: EmbeddedSite, shop: Shop) -> dict[str, int]:
 	):
 		for part, each in sets.get(item, {item: 1}).items():
 			free[part] -= round(qty) * each
+	for (item, place), qty in held.items():
+		if place in shop.leaves:
+			free[item] -= qty
 	units = {item: Fraction(free[item]) for item in item_codes()}
 	units |= {
 		code: min(Fraction(free[part], each) for part, each in parts.items()) for code, parts in sets.items()
@@ -406,11 +652,12 @@ def shown(units: Fraction, shop: Shop) -> int:
 	return min(quantity, shop.cap) if shop.cap else quantity
 
 
-def differences(site: EmbeddedSite, sandbox: SandboxProcess) -> dict[str, list[str]]:
+def differences(site: EmbeddedSite, sandbox: SandboxProcess, stores: dict[str, Shop]) -> dict[str, list[str]]:
 	"""shop -> listings of the sandbox that do not show what they must."""
 	found = {}
-	for shop in SHOPS:
-		must, shows = expected(site, shop), sandbox.control.stock(shop.id)
+	held = held_units(site, sandbox, stores)
+	for shop in stores.values():
+		must, shows = expected(site, shop, held), sandbox.control.stock(shop.id)
 		site.db.commit()
 		found[shop.id] = [
 			f"{sku}: shows {shows.get(sku)}, must show {must.get(sku)}"
@@ -424,6 +671,7 @@ def differences(site: EmbeddedSite, sandbox: SandboxProcess) -> dict[str, list[s
 def summary(
 	site: EmbeddedSite, sandbox: SandboxProcess, board: Board, workers: Workers, wrong: dict[str, list[str]]
 ) -> int:
+	"""Print what was done and what is wrong; returns how much is wrong."""
 	columns = ["", *(shop.marketplace for shop in board.stores.values())]
 	rows: list[list[str]] = []
 
@@ -445,7 +693,26 @@ def summary(
 	row("Still to send", (still[store][0] for store in board.stores))
 	row("Referee: offences", (sum(count for count, _example in one.values()) for one in noted))
 	row("Wrong in the sandbox", (len(wrong[shop.id]) for shop in board.stores.values()))
+	orders = {store: order_faults(site, sandbox, store, shop) for store, shop in board.stores.items()}
+	placed = [sandbox.control.orders(shop.id) for shop in board.stores.values()]
+	row("Orders of buyers", map(len, placed))
+	row("  of which cancelled", (sum(one["status"] == "CANCELLED" for one in some) for some in placed))
+	short = Counter(
+		store
+		for store, reason in site.db.rows(
+			"SELECT store, reason FROM `tabMarketplace Order` WHERE state = 'Needs Attention'"
+		)
+		if waits_for_stock(reason or "")
+	)
+	row("  of which wait for stock", (short[store] for store in board.stores))
+	row("Orders booked wrongly", (len(orders[store]) for store in board.stores))
 	print_table(columns, rows)
+	bins = bin_faults(site)
+	for line in bins[:5]:
+		print(f"  {line}")
+	for store, shop in board.stores.items():
+		for line in orders[store][:5]:
+			print(f"  {shop.title}: {line}")
 	for store, shop in board.stores.items():
 		for line in wrong[shop.id][:5]:
 			print(f"  {shop.title}: {line}")
@@ -458,7 +725,7 @@ def summary(
 	for one, shop in zip(noted, board.stores.values(), strict=True):
 		for kind, (count, example) in one.items():
 			print(f"  {shop.title}: referee: {count} {kind}, e.g. {example}")
-	return sum(map(len, wrong.values())) + sum(map(len, noted))
+	return sum(map(len, [*wrong.values(), *orders.values(), *noted, bins]))
 
 
 def offences(sandbox: SandboxProcess, shop: Shop) -> dict[str, tuple[int, object]]:
@@ -507,33 +774,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 				stores = open_shops(site, sandbox)
 			with step("2. Catalogues read, SKUs mapped, stores switched on"):
 				map_and_switch_on(site, stores)
-			with Workers(site, TIMING) as workers:
+			with Workers(site, TIMING) as workers, Webhooks(site) as webhooks:
+				for dialect in WAYS:
+					sandbox.control.configure_app(dialect, webhooks.url(f"/{dialect}"))
 				board = Board(site, stores, workers)
 				with step("3. First sync"):
 					first = wait_until_settled(workers, board, "first sync", CONVERGENCE_SECONDS)
 					board.clear()
 				with step(
-					f"4. {given.seconds:g} seconds of trading; latency, throttling, lost answers, 5xx, partial failures, expired tokens"
+					f"4. {given.seconds:g} seconds of trading here and of buying there; latency, throttling, lost answers, 5xx,"
+					" partial failures, expired tokens; pushes lost, doubled, late and forged"
 				):
 					trouble(sandbox, given.seconds)
-					trader = trade(site, sandbox, workers, board, given.seconds)
+					trader, buyers = trade(site, sandbox, workers, board, given.seconds)
 					board.clear()
-					print(
-						"  documents: "
-						+ ", ".join(f"{count} {what}" for what, count in trader.made.most_common())
-					)
+					for title, made in (
+						("documents", trader.made),
+						("buyers", buyers.made),
+						("pushes", webhooks.counted),
+					):
+						print(
+							f"  {title}: "
+							+ ", ".join(f"{count} {what}" for what, count in made.most_common())
+						)
 				with step("5. Faults off; waiting until all is equal"):
 					sandbox.control.clear_faults()
+					sandbox.control.flush_pushes()
+					poll_now(site, stores)
 					settled = wait_until_settled(workers, board, "settling", CONVERGENCE_SECONDS)
 					board.clear()
-				wrong = differences(site, sandbox)
+				wrong = differences(site, sandbox, stores)
 			print()
 			problems = summary(site, sandbox, board, workers, wrong)
 			site.close()
 	finally:
 		shutil.rmtree(folder, ignore_errors=True)
 	good = first and settled and not problems
-	verdict = "Every listing shows its Sellable Qty." if good else "NOT in sync: see above."
+	verdict = (
+		"Every order is booked once, and every listing shows its Sellable Qty."
+		if good
+		else "NOT in sync: see above."
+	)
 	print(f"\n{verdict}  {time.monotonic() - started:.0f} s in total")
 	return 0 if good else 1
 

@@ -24,23 +24,43 @@ doctype_js = {
 	"Customer Marketplace Settings": _shared,
 	"Marketplace Listing": _shared,
 	"Marketplace Sync Log": _shared,
+	"Marketplace Order": _shared,
 }
+# Loaded wherever the doctype is: Item Summary shows orders too.
+doctype_list_js = {"Marketplace Order": _shared}
 
 _capture = "marketplace_sync.events."
 _switch = "marketplace_sync.switch_events."
+_orders = "marketplace_sync.erpnext.order_events."
+
+_payout = "marketplace_sync.erpnext.payouts.journal_changed"
 
 doc_events = {
 	# Movements of stock. Every change of Actual Qty passes the first, whatever the voucher; Reserved Qty changes
 	# without a ledger entry in the others.
 	"Stock Ledger Entry": {"on_submit": _capture + "stock_moved"},
 	"Sales Order": {
-		"on_submit": _capture + "items_changed",
-		"on_cancel": _capture + "items_changed",
+		"after_insert": _orders + "made",
+		"on_submit": [_capture + "items_changed", _orders + "submitted"],
+		"on_cancel": [_capture + "items_changed", _orders + "cancelled"],
+		"on_trash": _orders + "deleted",
 		"on_update_after_submit": _capture + "items_changed",
 		"on_change": _capture + "order_changed",
 	},
 	"Sales Order Item": {"on_trash": _capture + "order_row_deleted"},
-	"Sales Invoice": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
+	"Sales Invoice": {
+		"after_insert": _orders + "made",
+		"on_submit": [_capture + "items_changed", _orders + "submitted"],
+		"on_cancel": [_capture + "items_changed", _orders + "cancelled"],
+		"on_trash": _orders + "deleted",
+	},
+	"Payment Entry": {
+		"after_insert": _orders + "made",
+		"on_submit": _orders + "submitted",
+		"on_cancel": _orders + "cancelled",
+		"on_trash": _orders + "deleted",
+	},
+	"Journal Entry": {"on_submit": _payout, "on_cancel": _payout},
 	"Stock Entry": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
 	"POS Invoice": {
 		"on_submit": _capture + "items_changed",
@@ -80,10 +100,16 @@ scheduler_events = {
 		"*/15 * * * *": ["marketplace_sync.jobs.refresh_catalogues"],
 		"0 0 * * *": ["marketplace_sync.jobs.midnight_resync"],
 		"30 2 * * *": ["marketplace_sync.jobs.audit_marketplaces"],
+		"0 4 * * *": ["marketplace_sync.jobs.import_all_settlements"],
 	},
 }
 
-default_log_clearing_doctypes = {"Marketplace Sync Log": 30}
+default_log_clearing_doctypes = {"Marketplace Sync Log": 30, "Marketplace Order Event": 90}
 
 # The engine's rows never keep anybody from deleting an item; the mapping follows.
-ignore_links_on_delete = ["Marketplace Listing", "Marketplace Store State", "Marketplace Sync Log"]
+ignore_links_on_delete = [
+	"Marketplace Listing",
+	"Marketplace Store State",
+	"Marketplace Sync Log",
+	"Marketplace Order",
+]

@@ -17,7 +17,23 @@ _SWITCH = (
 	' "%(field)s")'
 )
 
+# On every document that an order became. Kept by an amended document, not by a copy.
+_MARKETPLACE_ORDER: dict[str, object] = {
+	"fieldname": "marketplace_order",
+	"fieldtype": "Link",
+	"label": "Marketplace Order",
+	"options": "Marketplace Order",
+	"read_only": 1,
+	"no_copy": 1,
+	"print_hide": 1,
+	"search_index": 1,
+}
+
 CUSTOM_FIELDS: dict[str, list[dict[str, object]]] = {
+	"Sales Order": [{**_MARKETPLACE_ORDER, "insert_after": "po_no"}],
+	"Sales Invoice": [{**_MARKETPLACE_ORDER, "insert_after": "po_no"}],
+	"Payment Entry": [{**_MARKETPLACE_ORDER, "insert_after": "reference_no"}],
+	"Journal Entry": [{**_MARKETPLACE_ORDER, "insert_after": "cheque_no"}],
 	"Item": [
 		{
 			"fieldname": "marketplace_details_tab",
@@ -170,6 +186,8 @@ def _apply() -> None:
 		for doctype, fields in CUSTOM_FIELDS.items()
 	}
 	for doctype, (first, *_rest) in fields.items():
+		if first["fieldtype"] != "Tab Break":
+			continue
 		# Our tab is the last one, whatever this version of ERPNext has.
 		first["insert_after"] = frappe.get_all(
 			"DocField",

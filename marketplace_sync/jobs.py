@@ -11,13 +11,15 @@ from frappe import _
 
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.listings import catalogue
+from marketplace_sync.orders import importing, inbox
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock import audit, sweep
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.wake import answer, wake_store
+from marketplace_sync.wake import answer, wake_booking, wake_orders, wake_store
 
 SLICE_SECONDS = 20.0
+BOOKING_SECONDS = 5.0
 FULL_CATALOGUE_EVERY = 86_400.0
 READING_SECONDS = 6 * 3_600
 """Time-out of a job that reads a whole store: Shopee needs a call for each product with variations, at about 5 a second,
@@ -53,17 +55,86 @@ def drain_slice(site: FrappeSite, store: str) -> None:
 		wake_store(store)
 
 
+# -- orders --------------------------------------------------------------------------------------------------------
+def import_orders(store: str) -> None:
+	"""Fetch the store's pushed orders, poll when that is due; then have them booked, and the stock that they hold sent."""
+	answer(f"orders:{store}")
+	site = FrappeSite()
+	if _imports(site, store):
+		try:
+			importing.fetch_pushed(site, store)
+			if poll := importing.due_poll(site, store):
+				poll()
+		except (ServiceError, ValueError) as error:
+			site.db.rollback()  # written down in the store's state; the sweep asks again within the minute
+			frappe.logger("marketplace_sync").warning(f"Orders of {store}: {error}")
+	site.wake(sorted(fold(site)))
+	if inbox.due_orders(site.db, store, site.now(), 1):
+		wake_booking(store)
+
+
+def book_orders(store: str) -> None:
+	"""Book what is in the store's inbox, for a moment: stock goes first when there is only one worker."""
+	answer(f"booking:{store}")
+	from marketplace_sync.erpnext.booking import book_due  # ERPNext is loaded by those who book only
+
+	if book_due(store, seconds=BOOKING_SECONDS).more:
+		wake_booking(store)
+
+
+def import_orders_of_days(store: str) -> None:
+	"""Nightly: two days back, for what a marketplace's list showed late."""
+	site = FrappeSite()
+	if _imports(site, store):
+		_reading(
+			site,
+			store,
+			"",
+			lambda: importing.poll(site, store, overlap=importing.NIGHT_HOURS * 3_600.0, returns=True),
+		)
+		wake_orders(store)
+
+
+def _imports(site: FrappeSite, store: str) -> bool:
+	try:
+		settings = site.store(store)
+	except LookupError:
+		return False  # deleted since the job was queued
+	finally:
+		site.db.commit()
+	return settings.import_orders and settings.connected
+
+
+def import_settlements(store: str) -> None:
+	"""Daily: the payouts that were closed, each posted as one entry."""
+	from marketplace_sync.erpnext.payouts import import_settlements as work
+
+	site = FrappeSite()
+	if _imports(site, store):
+		_reading(site, store, "", lambda: work(store))
+
+
 # -- schedule ------------------------------------------------------------------------------------------------------
 def sweep_marketplaces() -> None:
 	"""Every minute: whatever a lost wake-up, a dead worker or a due hold left behind."""
 	if _has_stores():
-		sweep.sweep(FrappeSite())
+		site = FrappeSite()
+		sweep.sweep(site)
+		for store in site.stores():
+			if store.import_orders and store.connected:
+				wake_orders(store.name)
 
 
 def midnight_resync() -> None:
 	"""00:00 in the site's time zone (Frappe's schedule is in System Settings' time zone): the last 48 hours."""
+	_for_each_store("marketplace_sync.jobs.import_orders_of_days")
 	if _has_stores():
 		sweep.midnight(FrappeSite())
+
+
+def import_all_settlements() -> None:
+	"""Daily, each store in a job of its own."""
+	_for_each_store("marketplace_sync.jobs.import_settlements")
 
 
 def audit_marketplaces() -> None:

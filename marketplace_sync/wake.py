@@ -24,6 +24,17 @@ def wake_store(store: str) -> None:
 	_wake(store, "marketplace_sync.jobs.drain_store", store=store)
 
 
+def wake_orders(store: str) -> None:
+	"""Have one store's orders fetched and booked soon. Never raises."""
+	_wake(f"orders:{store}", "marketplace_sync.jobs.import_orders", store=store)
+
+
+def wake_booking(store: str) -> None:
+	"""Have what is in one store's inbox booked soon. Never raises."""
+	# Behind the synchronisation of stock: booking takes a second an order.
+	_wake(f"booking:{store}", "marketplace_sync.jobs.book_orders", "default", store=store)
+
+
 def answer(store: str = "") -> None:
 	"""The job is here: who changes something from now on has to ask again. Never raises."""
 	try:
@@ -32,12 +43,12 @@ def answer(store: str = "") -> None:
 		frappe.logger("marketplace_sync").warning("Could not clear a wake-up", exc_info=True)
 
 
-def _wake(who: str, method: str, **kwargs: str) -> None:
+def _wake(who: str, method: str, queue: str = "short", **kwargs: str) -> None:
 	try:
 		redis = _redis()
 		if redis.set(_key(who), 1, nx=True, ex=WAKE_EXPIRES):
 			try:
-				frappe.enqueue(method, queue="short", **kwargs)
+				frappe.enqueue(method, queue=queue, **kwargs)
 			except Exception:
 				redis.delete(_key(who))
 				raise

@@ -20,6 +20,7 @@ from marketplace_sync.connectors.base import (
 	StockLine,
 	Tokens,
 )
+from marketplace_sync.connectors.orders import Push, RemoteOrder, Settlement
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 
 WAREHOUSE = "Stores"
@@ -51,6 +52,8 @@ class FakeConnector(Connector):
 		self.pages = pages
 		self.places = places
 		self.asked_since: list[float | None] = []
+		self.order_pages: Sequence[list[RemoteOrder] | Exception] = ()
+		self.asked_orders: list[tuple[float, float, bool]] = []
 		if places:
 			self.capabilities = Capabilities(50, False, 1_000.0, locations=True)
 
@@ -69,6 +72,35 @@ class FakeConnector(Connector):
 		raise NotImplementedError
 
 	def read(self, refs: Sequence[ListingRef]) -> ReadResult:
+		raise NotImplementedError
+
+	def changed_orders(
+		self, pace: Pace, since: float, until: float, *, returns: bool = False
+	) -> Iterator[list[RemoteOrder]]:
+		self.asked_orders.append((since, until, returns))
+		for page in self.order_pages:
+			pace.before_call()
+			if isinstance(page, Exception):
+				raise page
+			yield page
+
+	def fetch_orders(self, pace: Pace, order_ids: Sequence[str]) -> list[RemoteOrder]:
+		everything = [order for page in self.order_pages if not isinstance(page, Exception) for order in page]
+		return [order for order in everything if order.order_id in order_ids]
+
+	@classmethod
+	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
+		raise NotImplementedError
+
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
+		raise NotImplementedError
+
+	@classmethod
+	def is_genuine_push(cls, app_id: str, app_secret: str, url: str, signature: str, body: bytes) -> bool:
+		raise NotImplementedError
+
+	@classmethod
+	def read_push(cls, body: bytes) -> Push:
 		raise NotImplementedError
 
 	def consent_url(self, redirect_url: str, state: str) -> str:

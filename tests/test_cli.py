@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from marketplace_sync.commands import BAD_INPUT, BLOCKED, DIFFERS, OK, Commands, embedded, on_bench
 from marketplace_sync.sandbox import SandboxServer
+from marketplace_sync.sites.embedded_site import EmbeddedSite
 
 Run = Callable[..., Result]
 SHOPEE, TIKTOK = "100001", "700001"
@@ -142,7 +143,7 @@ def test_map_lists_and_maps(run: Run, sandbox: SandboxServer):
 	assert len(told(run("map", "-s", "STORE-0001", "--json", code=DIFFERS))) == 2
 
 
-def test_audit_repairs_what_is_above_and_reports_what_is_below(shop: Run, sandbox: SandboxServer):
+def test_audit_repairs_what_the_orders_do_not_explain(shop: Run, sandbox: SandboxServer):
 	shop("switch", "STORE-0001", "on", code=OK)
 	shop("drain", code=OK)
 	assert told(shop("audit", "--json", code=OK)) == [
@@ -152,11 +153,66 @@ def test_audit_repairs_what_is_above_and_reports_what_is_below(shop: Run, sandbo
 	drifts = told(shop("audit", "--json", code=DIFFERS))[0]["drifts"]
 	assert {(d["seller_sku"], d["acknowledged"], d["shown"], d["repaired"]) for d in drifts} == {
 		("BOTTLE", 5, 50, True),
-		("BIB", 3, 1, False),
+		("BIB", 3, 1, True),
 	}
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 3}
+	sandbox.control.place_order(SHOPEE, {"BIB": 2})
+	shop("audit", code=OK)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 1}
+
+
+def test_audit_reports_what_is_below_where_no_orders_are_imported(
+	shop: Run, sandbox: SandboxServer, tmp_path: Path
+):
+	shop("switch", "STORE-0001", "on", code=OK)
+	site = EmbeddedSite(tmp_path / "site.db")
+	site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET import_orders = 0")
+	site.db.commit()
+	site.close()
+	shop("drain", code=OK)
+	sandbox.control.set_stock(SHOPEE, {"BIB": 1})
+	assert "left: a sale may not be in yet" in shop("audit", code=DIFFERS).output
 	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 1}
 	shop("resync", "--item", "BIB", code=OK)  # a person says so
 	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 3}
+
+
+def test_orders_are_imported_booked_and_listed(shop: Run, sandbox: SandboxServer):
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	assert "Every order is booked" in shop("orders", code=OK).output
+	sandbox.control.place_order(SHOPEE, {"BOTTLE": 2})
+	first = told(shop("import-orders", "--json", code=OK))[0]
+	assert (first["new"], first["booked"], first["attention"]) == (1, 1, 0)
+	again = told(shop("import-orders", "--store", "Shopee - Baby", "--hours", "48", "--json", code=OK))[0]
+	assert again["seen"] and (again["new"], again["changed"]) == (0, 0)
+	assert shop("orders", code=OK)
+	shop("receive", "BOTTLE", "1", code=OK)
+	shop("drain", code=OK)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 4, "BIB": 3}, "what was sold stays sold"
+
+
+def test_an_order_that_waits_says_why(run: Run, sandbox: SandboxServer):
+	run("connect", sandbox.url, SHOPEE, code=OK)
+	run("receive", "BOTTLE", "5", code=OK)
+	sandbox.control.place_order(SHOPEE, {"BOTTLE": 1, "BIB": 1})
+	run("import-orders", code=OK)
+	shown = run("orders", code=DIFFERS).output
+	assert "Needs Attention" in shown and "'BIB' is no item here" in shown
+	[waiting] = told(run("orders", "-s", "STORE-0001", "--json", code=DIFFERS))["orders"]
+	assert (waiting["status"], waiting["attempts"]) == ("Open", 1)
+	held = run("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+	assert waiting["order_id"] in held, "who holds it"
+	run("receive", "BIB", "5", code=OK)
+	run("drain", code=BLOCKED)  # it is switched off, but its orders are imported
+	assert "Every order is booked" in run("orders", code=OK).output
+
+
+def test_orders_that_cannot_be_read_are_told(shop: Run, sandbox: SandboxServer):
+	sandbox.control.expire_tokens(SHOPEE, access=True, refresh=True)
+	assert told(shop("import-orders", "--json", code=BLOCKED))[0]["why"]
+	assert "orders can't be read since" in shop("orders", code=BLOCKED).output
+	assert told(shop("orders", "--json", code=BLOCKED))["unread"][0]["store"] == "STORE-0001"
 
 
 def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
@@ -179,6 +235,9 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["resync", "--item", "NOPE", "--dry-run"], "--item"),
 		(["resync", "--store", "NOPE"], "STORE-0001 (Shopee - Baby)"),
 		(["status", "--store", "NOPE"], "no store 'NOPE'"),
+		(["orders", "--store", "NOPE"], "no store 'NOPE'"),
+		(["import-orders", "--store", "NOPE"], "no store 'NOPE'"),
+		(["import-orders", "--hours", "0"], "--hours"),
 		(["why", "BOTTLE", "NOPE"], "no store 'NOPE'"),
 		(["why", "BOTTIE", "STORE-0001"], "no Item 'BOTTIE'"),
 		(["why", "BOTTLE"], "STORE"),
@@ -254,7 +313,9 @@ def test_both_hosts_have_the_same_commands():
 	assert isinstance(on_bench, Commands)
 	assert set(embedded.commands) - set(on_bench.commands) == own
 	assert all(embedded.commands[name] is command for name, command in on_bench.commands.items())
-	assert set(on_bench.commands) == {"resync", "status", "why", "map", "audit", "drain", "sandbox"}
+	assert set(on_bench.commands) == {
+		"resync", "status", "why", "map", "audit", "orders", "import-orders", "drain", "sandbox",
+	}  # fmt: skip
 
 
 @pytest.mark.parametrize(("sites", "words"), [([], "say which site"), (["a", "b"], "one site")])

@@ -15,6 +15,7 @@ import frappe
 
 from benchmarks.flat_connector import Flat
 from benchmarks.report import at_least, at_most, figure, heading, machine, number, percentile, say, timed
+from benchmarks.site import orders as acceptance
 from marketplace_sync import events, hooks, wake
 from marketplace_sync.connectors.base import Account, Capabilities, Connector
 from marketplace_sync.sandbox import SandboxProcess, start_process
@@ -31,7 +32,8 @@ BULK = "BENCH-"
 """What the items that are written in bulk, and deleted at the end, begin with."""
 
 
-def run(site: str, rows: Sequence[str], *, quick: bool) -> None:
+def run(site: str, rows: Sequence[str], *, quick: bool, orders: int, workers: int, seed: int) -> bool:
+	"""Print the rows; returns whether what they did was right."""
 	_check(site)
 	utils.before_tests()
 	_delete_stores()
@@ -39,14 +41,18 @@ def run(site: str, rows: Sequence[str], *, quick: bool) -> None:
 	print(f"{machine()}\nFrappe {frappe.__version__}, ERPNext {erpnext.__version__}, MariaDB {database}")
 	if quick:
 		print("Quick: small sizes. The figures show that everything runs, and little else.")
+	right = True
 	try:
+		if "orders" in rows:
+			right = acceptance.run(orders, workers, seed)
 		with start_process() as sandbox:
-			for row in rows:
+			for row in (row for row in rows if row != "orders"):
 				{"capture": capture, "latency": latency, "drain": throughput}[row](sandbox, quick)
 	finally:
 		frappe.db.rollback()
 		_delete_stores()
 	print(f"\n{machine()}")
+	return right
 
 
 def _check(site: str) -> None:

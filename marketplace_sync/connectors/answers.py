@@ -6,11 +6,15 @@ succeed ends as a `Refusal`, which knows how to become the result of each line.
 
 from __future__ import annotations
 
+import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
-from .base import CallResult, Outcome, ReadResult, RowResult, ServiceError, StockLine
+from .base import CallResult, Outcome, Pace, ReadResult, RowResult, ServiceError, StockLine, patiently
 from .http import HttpError, NotSent
 
 LONGEST_MESSAGE = 500
@@ -48,6 +52,30 @@ def whole(value: Any) -> int | None:
 	if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.removeprefix("-").isdigit():
 		return int(value)
 	return None
+
+
+MOST = Decimal(10) ** 18
+"""No amount of money is as large, and what is can't be reckoned with to the cent."""
+
+
+def amount(value: Any) -> Decimal | None:
+	"""An amount of money, as a number or a string, in its shortest form; None for anything else.
+
+	A JSON number reaches us as a float. Its `repr` is the shortest text that means it: up to 15 digits, what was sent.
+	"""
+	if isinstance(value, int) and not isinstance(value, bool):
+		number = Decimal(value)
+	elif isinstance(value, float) and math.isfinite(value):
+		number = Decimal(repr(value))
+	elif isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", value):
+		number = Decimal(value)
+	else:
+		return None
+	if abs(number) >= MOST:
+		return None
+	# "1000.00", "1000.0" and 1000 are one amount, and are written alike; "-0" is 0.
+	written = f"{number:f}"
+	return Decimal(written.rstrip("0").rstrip(".") if "." in written else written) + 0
 
 
 # -- refusals ----------------------------------------------------------------------------------------------
@@ -146,6 +174,27 @@ def from_http(error: HttpError) -> Refusal:
 def unclear(message: str, request_id: str = "") -> Refusal:
 	"""An answer that can be read but doesn't say what it must."""
 	return Refusal(Verdict(Outcome.AMBIGUOUS), message, code="unclear", request_id=request_id)
+
+
+UNKNOWN_ID = re.compile(
+	r"not[_ ](be )?(found|exist)|does ?n.t exist|not belong|invalid (order|id)", re.IGNORECASE
+)
+
+
+def known_rows(
+	pace: Pace, call: Callable[[Sequence[str]], list[dict[str, Any]]], ids: Sequence[str]
+) -> list[dict[str, Any]]:
+	"""The call's rows for these ids. When one that the service does not know spoils the call, it is halved until found."""
+	try:
+		return patiently(pace, partial(call, ids))
+	except ServiceError as refusal:
+		about_ids = refusal.outcome in (Outcome.REJECTED, Outcome.PARKED)
+		if not about_ids or not UNKNOWN_ID.search(f"{refusal.code} {refusal}"):
+			raise
+	if len(ids) == 1:
+		return []
+	half = len(ids) // 2
+	return known_rows(pace, call, ids[:half]) + known_rows(pace, call, ids[half:])
 
 
 def clock_hint(skew: float | None) -> str:

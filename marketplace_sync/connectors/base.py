@@ -14,7 +14,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from .orders import Push, RemoteOrder, Settlement
 
 
 class Outcome(str, Enum):
@@ -40,6 +42,8 @@ class Outcome(str, Enum):
 	"""The access token is not accepted: refresh it once, then the store's circuit opens."""
 	MISCONFIGURED = "misconfigured"
 	"""The whole store can't be served until a person acts: wrong key, clock off, app suspended, shop banned."""
+	STALE = "stale"
+	"""Compare-and-set: the service shows another number than `StockLine.change_from`, told as `lowest`. Not applied."""
 	SUSPECT = "suspect"
 	"""The batch was refused without saying which row: the engine splits it to find the row."""
 	LOCATIONS = "locations"
@@ -60,6 +64,8 @@ class StockLine:
 	"""(location id, quantity) pairs that add up to `quantity`; empty when the store has one location."""
 	delisted: bool = False
 	"""We took the product off sale in place of a refused zero: put it on sale again before a raise."""
+	change_from: int | None = None
+	"""Compare-and-set: written only while the service shows this number. None = whatever it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +227,10 @@ class Capabilities:
 	applies_within: float = 60.0
 	"""Seconds after giving up in which a lost call may still be applied. No service documents it: an assumption."""
 	locations: bool = False
+	compare_and_set: bool = False
+	"""A write can be made to depend on the number that is shown (`StockLine.change_from`)."""
+	orders_per_fetch: int = 50
+	"""Orders in one call that fetches orders by their ids."""
 
 
 class ServiceError(Exception):
@@ -327,6 +337,49 @@ class Connector(ABC):
 	@abstractmethod
 	def locations(self) -> list[Location]:
 		"""The store's warehouses on the marketplace; empty where it has only one. Raises ServiceError."""
+
+	# -- orders --------------------------------------------------------------------------------------------
+	@abstractmethod
+	def changed_orders(
+		self, pace: Pace, since: float, until: float, *, returns: bool = False
+	) -> Iterator[list[RemoteOrder]]:
+		"""Orders whose update time is in [since, until] (UNIX seconds), whole, oldest first, a page at a time.
+
+		With `returns` also those whose returns were updated in that time. An order may come twice. Amounts that need a
+		call of their own are left out (`RemoteOrder.total` is None). Network calls go through `patiently`. Raises
+		ServiceError.
+		"""
+
+	@abstractmethod
+	def fetch_orders(self, pace: Pace, order_ids: Sequence[str]) -> list[RemoteOrder]:
+		"""These orders, with their returns; an id that the service does not know is left out. Raises ServiceError."""
+
+	def complete_orders(self, pace: Pace, orders: Sequence[RemoteOrder]) -> list[RemoteOrder]:
+		"""The same orders with their amounts, where the service tells them in calls of their own. Raises ServiceError."""
+		return list(orders)
+
+	@classmethod
+	@abstractmethod
+	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
+		"""The order out of a `RemoteOrder.raw` that was stored earlier. Raises ValueError when it is not one."""
+
+	@abstractmethod
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
+		"""Statements that were closed in [since, until], each whole. Raises ServiceError."""
+
+	# -- push (webhooks): no store is known yet, so these are of the class ------------------------------------
+	@classmethod
+	@abstractmethod
+	def is_genuine_push(cls, app_id: str, app_secret: str, url: str, signature: str, body: bytes) -> bool:
+		"""Whether `signature` (the Authorization header) is the app's for these raw bytes; compared in constant time.
+
+		`url` is the full address that the service was given. Never raises.
+		"""
+
+	@classmethod
+	@abstractmethod
+	def read_push(cls, body: bytes) -> Push:
+		"""What a genuine push is about. Raises ValueError when it is not what the service documents."""
 
 	# -- authorisation -------------------------------------------------------------------------------------
 	@abstractmethod

@@ -26,7 +26,6 @@ from .base import (
 	CallResult,
 	Capabilities,
 	CatalogueRow,
-	Connector,
 	ListingRef,
 	Location,
 	Outcome,
@@ -40,6 +39,7 @@ from .base import (
 	patiently,
 )
 from .http import HttpClient, HttpError, Request, check_base_url, is_loopback
+from .shopee_orders import ShopeeOrders
 
 UPDATE_STOCK = "/api/v2/product/update_stock"
 ITEM_LIST = "/api/v2/product/get_item_list"
@@ -219,7 +219,7 @@ ITEM_STATUS = {
 MODEL_STATUS = {"MODEL_NORMAL": RemoteStatus.ACTIVE, "MODEL_UNAVAILABLE": RemoteStatus.INACTIVE}
 
 
-class Shopee(Connector):
+class Shopee(ShopeeOrders):
 	label = "Shopee"
 	capabilities = Capabilities(
 		lines_per_call=50,

@@ -26,7 +26,6 @@ from .base import (
 	CallResult,
 	Capabilities,
 	CatalogueRow,
-	Connector,
 	ListingRef,
 	Location,
 	Outcome,
@@ -40,6 +39,7 @@ from .base import (
 	patiently,
 )
 from .http import HttpClient, HttpError, Request, check_base_url, is_loopback
+from .tiktok_orders import TikTokOrders
 
 UPDATE_INVENTORY = "/product/202309/products/{}/inventory/update"
 SEARCH_INVENTORY = "/product/202309/inventory/search"
@@ -199,7 +199,7 @@ class _Problem(NamedTuple):
 	warehouse: str = ""
 
 
-class TikTokShop(Connector):
+class TikTokShop(TikTokOrders):
 	label = "TikTok Shop"
 	capabilities = Capabilities(
 		lines_per_call=100,

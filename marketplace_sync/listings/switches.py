@@ -200,6 +200,42 @@ def set_switch(site: Site, item: str, store: str, disabled: bool, by: str, why: 
 	site.wake([store])
 
 
+def order_matched(site: Site, store: str, items: Collection[str]) -> int:
+	"""Orders came whose SKU is exactly the code of these items: what the system ticked is unticked. No commit.
+
+	Returns how many switches were unticked.
+	"""
+	unticked: list[tuple[str, str]] = []
+	changes: list[Row] = []
+	now_text = site.stamp(site.now())
+	for marks, piece in _pieces(items):
+		off = site.db.rows(
+			f"SELECT parent FROM `tab{TABLE}` WHERE parenttype = 'Item' AND parent IN ({marks}) AND store = %s"
+			" AND disable_stock_update = 1 AND disabled_by = %s",
+			[*piece, store, SYSTEM],
+		)
+		ticked = [item for (item,) in off if item in items]
+		if not ticked:
+			continue
+		details, _surplus = _read_details(site.db, ", ".join(["%s"] * len(ticked)), ticked)
+		for item in sorted(ticked):
+			row = details[item, store]
+			if (
+				system_decides(
+					row.switch, pair=sku_pair(item, row.skus), broke_off=False, rule=True, order_matched=True
+				)
+				is False
+			):
+				changes.append(
+					(row.name, 0, SYSTEM, now_text, "an order came whose SKU is the item code", "")
+				)
+				unticked.append((item, store))
+	_touch(site, unticked, now_text)
+	_put(site.db, sorted(changes))
+	_announce(site, unticked, "an order with the matching SKU")
+	return len(unticked)
+
+
 def _touch(site: Site, pairs: Collection[tuple[str, str]], now_text: str) -> None:
 	"""Have open forms of the Items refused. First, for whoever saves an Item locks it before its rows."""
 	names = sorted({item for item, _store in pairs})

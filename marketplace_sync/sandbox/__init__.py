@@ -5,6 +5,15 @@ It judges the connectors, so it shares no code with them: nothing here imports f
 
 from .client import ControlClient, ControlError, StockRow
 from .process import SandboxProcess, start_process
-from .server import SandboxServer
+from .server import Cut, Sandbox, SandboxServer
 
-__all__ = ["ControlClient", "ControlError", "SandboxProcess", "SandboxServer", "StockRow", "start_process"]
+__all__ = [
+	"ControlClient",
+	"ControlError",
+	"Cut",
+	"Sandbox",
+	"SandboxProcess",
+	"SandboxServer",
+	"StockRow",
+	"start_process",
+]

@@ -161,21 +161,132 @@ class ControlClient:
 		lines: dict[str, int],
 		status: str | None = None,
 		storefront: str | None = None,
-		prices: dict[str, int] | None = None,
+		prices: dict[str, Any] | None = None,
+		**more: Any,
 	) -> dict[str, Any]:
-		"""A buyer's order of {sku: quantity}; ControlError 409 when it is sold out. status: paid unless said otherwise."""
-		body = {"lines": lines, "status": status, "storefront": storefront, "prices": prices}
+		"""A buyer's order of {sku: quantity}; ControlError 409 when it is sold out. status: paid unless said otherwise.
+
+		more: seller_discounts and platform_discounts ({sku: of the whole line}), seller_voucher, platform_voucher, coins,
+		shipping_paid, shipping_owed, shipping_rebate, buyer_fee, tax, fees ({field: amount}), currency, buyer, force. Amounts as
+		strings ("15000.50") or numbers with at most two decimals.
+		"""
+		body = {"lines": lines, "status": status, "storefront": storefront, "prices": prices} | more
 		return self.call("POST", self._shop(shop_id, "/orders"), body)
 
+	def place_orders(self, shop_id: str | int, orders: list[dict[str, Any]]) -> list[str]:
+		"""Many in one call, each {"lines": …} with what `place_order` takes; returns their ids."""
+		return self.call("POST", self._shop(shop_id, "/orders/bulk"), {"orders": orders})["orders"]
+
 	def set_order_status(
-		self, shop_id: str | int, order_id: str, status: str, restock: bool | None = None
+		self,
+		shop_id: str | int,
+		order_id: str,
+		status: str,
+		restock: bool | None = None,
+		force: bool = False,
+		reason: str = "",
 	) -> dict[str, Any]:
-		"""restock: give the units back to the sellable stock; None does so when the order becomes CANCELLED."""
-		path = self._shop(shop_id, f"/orders/{quote(order_id, safe='')}")
-		return self.call("POST", path, {"status": status, "restock": restock})
+		"""restock: give the units back to the sellable stock; None does so when the order is cancelled before it left.
+
+		force: a status that the dialect does not have.
+		"""
+		body = {"status": status, "restock": restock, "force": force, "reason": reason}
+		return self._order(shop_id, order_id, "", body)
+
+	def _order(self, shop_id: str | int, order_id: str, what: str, body: Any) -> dict[str, Any]:
+		return self.call("POST", self._shop(shop_id, f"/orders/{quote(order_id, safe='')}{what}"), body)
+
+	def order(self, shop_id: str | int, order_id: str) -> dict[str, Any]:
+		return self.call("GET", self._shop(shop_id, f"/orders/{quote(order_id, safe='')}"))
 
 	def orders(self, shop_id: str | int) -> list[dict[str, Any]]:
 		return self.call("GET", self._shop(shop_id, "/orders"))["orders"]
+
+	def step_order(self, shop_id: str | int, order_id: str, step: str) -> dict[str, Any]:
+		"""One step of a sequence of `order_life.legal_sequences`."""
+		return self._order(shop_id, order_id, "/step", {"step": step})
+
+	def cancel_lines(
+		self, shop_id: str | int, order_id: str, lines: dict[str, int], restock: bool | None = None
+	) -> dict[str, Any]:
+		"""Cancels units of {sku: quantity}; all of them cancels the order."""
+		return self._order(shop_id, order_id, "/cancel_lines", {"lines": lines, "restock": restock})
+
+	def request_cancel(self, shop_id: str | int, order_id: str, reason: str = "") -> dict[str, Any]:
+		"""The buyer asks for cancellation (Shopee: IN_CANCEL)."""
+		return self._order(shop_id, order_id, "/cancel_request", {"reason": reason})
+
+	def answer_cancel(self, shop_id: str | int, order_id: str, accept: bool) -> dict[str, Any]:
+		return self._order(shop_id, order_id, "/cancel_answer", {"accept": accept})
+
+	def pick_up(self, shop_id: str | int, order_id: str) -> dict[str, Any]:
+		"""The carrier takes the goods before the status says so."""
+		return self._order(shop_id, order_id, "/pick_up", {})
+
+	def split_order(
+		self, shop_id: str | int, order_id: str, packages: list[dict[str, int]]
+	) -> dict[str, Any]:
+		"""A package for each {sku: quantity}; together they hold every unit."""
+		return self._order(shop_id, order_id, "/split", {"packages": packages})
+
+	def set_package(
+		self, shop_id: str | int, order_id: str, number: int, status: str = "", picked_up: bool = False
+	) -> dict[str, Any]:
+		"""A package's own state in the service's word; "" = that of its order."""
+		return self._order(
+			shop_id, order_id, "/package", {"number": number, "status": status, "picked_up": picked_up}
+		)
+
+	def open_return(
+		self,
+		shop_id: str | int,
+		order_id: str,
+		lines: dict[str, int] | None = None,
+		refund_only: bool = False,
+		reason: str = "",
+	) -> dict[str, Any]:
+		"""The buyer asks to give units back; None = all of them."""
+		body = {"lines": lines, "refund_only": refund_only, "reason": reason}
+		return self._order(shop_id, order_id, "/returns", body)
+
+	def set_return_status(
+		self, shop_id: str | int, return_id: str, status: str, force: bool = False
+	) -> dict[str, Any]:
+		path = self._shop(shop_id, f"/returns/{quote(return_id, safe='')}")
+		return self.call("POST", path, {"status": status, "force": force})
+
+	def returns(self, shop_id: str | int) -> list[dict[str, Any]]:
+		return self.call("GET", self._shop(shop_id, "/returns"))["returns"]
+
+	# -- money
+
+	def statements(self, shop_id: str | int) -> list[dict[str, Any]]:
+		"""The closed statements (TikTok Shop) with what they should say."""
+		return self.call("GET", self._shop(shop_id, "/statements"))["statements"]
+
+	def close_statement(self, shop_id: str | int) -> dict[str, Any] | None:
+		"""Closes one now instead of at midnight UTC; None when no money was released since the last."""
+		return self.call("POST", self._shop(shop_id, "/statements"), {})["statement"]
+
+	def adjust(self, shop_id: str | int, amount: Any, kind: str, order_id: str = "") -> dict[str, Any]:
+		"""The service gives money, or (negative) takes it; order_id "" = about no order."""
+		body = {"amount": amount, "kind": kind, "order_id": order_id}
+		return self.call("POST", self._shop(shop_id, "/adjustments"), body)
+
+	# -- pushes
+
+	def configure_app(self, dialect: str, push_url: str) -> None:
+		"""The address for pushes of every shop (shopee, tiktok) that has no push_url of its own; "" = none."""
+		self.call("POST", f"/apps/{dialect}", {"push_url": push_url})
+
+	def pushes(self, shop_id: str | int, after: int = 0) -> list[dict[str, Any]]:
+		"""Deliveries with ids above `after`, oldest first: id, kind, order_id, body, state, corrupt, attempts [{at, status,
+		seconds, error}]."""
+		return self.call("GET", self._shop(shop_id, "/pushes"), after=after)["pushes"]
+
+	def flush_pushes(self, timeout: float = 30.0) -> None:
+		"""Waits until nothing is left to deliver, retries included; ControlError 504 after `timeout` seconds."""
+		self.call("POST", "/pushes/flush", {"timeout": timeout})
 
 	# -- authorisation
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .faults import FaultError
+from .orders import Order, Return, Settled, Statement
 from .referee import DEFAULT_GRACE
 from .seed import configure, create_shop, describe
 from .wire import Answer, BadBody, Request
-from .world import Order, Shop, WorldError
+from .world import Shop, WorldError
 
 if TYPE_CHECKING:
 	from .server import Sandbox
@@ -37,7 +37,25 @@ ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 		("POST", r"/shops/([^/]+)/unlock", "unlock"),
 		("GET", r"/shops/([^/]+)/orders", "orders"),
 		("POST", r"/shops/([^/]+)/orders", "place_order"),
+		("POST", r"/shops/([^/]+)/orders/bulk", "place_orders"),
+		("GET", r"/shops/([^/]+)/orders/([^/]+)", "order"),
 		("POST", r"/shops/([^/]+)/orders/([^/]+)", "order_status"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/cancel_lines", "cancel_lines"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/cancel_request", "request_cancel"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/cancel_answer", "answer_cancel"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/pick_up", "pick_up"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/split", "split_order"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/package", "set_package"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/returns", "open_return"),
+		("POST", r"/shops/([^/]+)/orders/([^/]+)/step", "step"),
+		("GET", r"/shops/([^/]+)/returns", "returns"),
+		("POST", r"/shops/([^/]+)/returns/([^/]+)", "return_status"),
+		("GET", r"/shops/([^/]+)/statements", "statements"),
+		("POST", r"/shops/([^/]+)/statements", "close_statement"),
+		("POST", r"/shops/([^/]+)/adjustments", "adjust"),
+		("GET", r"/shops/([^/]+)/pushes", "pushes"),
+		("POST", r"/pushes/flush", "flush_pushes"),
+		("POST", r"/apps/([^/]+)", "configure_app"),
 		("POST", r"/shops/([^/]+)/authorise", "authorise"),
 		("POST", r"/shops/([^/]+)/tokens/expire", "expire_tokens"),
 		("GET", r"/history", "history"),
@@ -52,7 +70,6 @@ ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 		("DELETE", r"/faults/(\d+)", "clear_fault"),
 	)
 ]
-PAID_STATUS = {"shopee": "READY_TO_SHIP", "tiktok": "AWAITING_SHIPMENT", "flat": "PAID"}
 STOCK_COLUMNS = ["sku_id", "product_id", "seller_sku", "quantity", "status"]
 SKU_CHANGES = {"seller_sku", "status", "reserved", "vsku", "fulfilled_by_marketplace", "deleted"}
 PRODUCT_CHANGES = {"status", "tokopedia_status", "name"}
@@ -64,6 +81,7 @@ class Control:
 	def __init__(self, sandbox: Sandbox):
 		self.sandbox = sandbox
 		self.world = sandbox.world
+		self.desk = sandbox.desk
 		self.on_shutdown: Callable[[], None] = lambda: None
 
 	def answer(self, request: Request) -> Answer:
@@ -163,7 +181,7 @@ class Control:
 				for name in ("status", "reserved", "vsku", "fulfilled_by_marketplace"):
 					if name in changes:
 						setattr(sku, name, changes[name])
-				sku.product.update_time = int(time.time())
+				sku.product.update_time = int(self.world.now())
 			shop.catalogue_changed()
 		return {}
 
@@ -188,12 +206,12 @@ class Control:
 			for product in {sku.product.id: sku.product for sku in shop.find(str(body["product"]))}.values():
 				for name, value in changes.items():
 					setattr(product, name, str(value))
-				product.update_time = int(time.time())
+				product.update_time = int(self.world.now())
 			shop.catalogue_changed()
 		return {}
 
 	def lock(self, request: Request, shop_id: str) -> Any:
-		body, now = request.json, time.time()
+		body, now = request.json, self.world.now()
 		start = now + float(body.get("starts_in", 0.0))
 		until = start + float(body.get("seconds", 3600.0))
 		skus, kind = body["skus"], body.get("kind", "all")
@@ -213,28 +231,108 @@ class Control:
 	def orders(self, _request: Request, shop_id: str) -> Any:
 		shop = self.world.shop(shop_id)
 		with shop.lock:
-			return {"orders": [_order(order) for order in shop.orders.values()]}
+			return {"orders": [_order(order) for order in shop.orders]}
+
+	def order(self, _request: Request, shop_id: str, order_id: str) -> Any:
+		shop = self.world.shop(shop_id)
+		with shop.lock:
+			return _order(self.desk.order(shop, order_id))
 
 	def place_order(self, request: Request, shop_id: str) -> Any:
-		shop, body = self.world.shop(shop_id), request.json
-		storefront = body.get("storefront") or (
-			shop.settings["storefronts"][0] if shop.dialect == "tiktok" else ""
-		)
-		if shop.dialect == "tiktok" and storefront not in shop.settings["storefronts"]:
-			raise WorldError(f"shop {shop_id} does not sell on {storefront}")
-		status = body.get("status") or PAID_STATUS[shop.dialect]
-		return _order(
-			self.world.place_order(shop, body["lines"], status, storefront, body.get("prices") or {})
-		)
+		return _order(self._place(self.world.shop(shop_id), request.json))
+
+	def place_orders(self, request: Request, shop_id: str) -> Any:
+		"""Many at once; the first that can't be placed ends it, those before it stay."""
+		shop = self.world.shop(shop_id)
+		return {"orders": [self._place(shop, given).id for given in request.json["orders"]]}
+
+	def _place(self, shop: Shop, given: dict[str, Any]) -> Order:
+		given = {name: value for name, value in given.items() if value is not None}
+		storefront = given.get("storefront", "")
+		if shop.dialect == "tiktok" and storefront and storefront not in shop.settings["storefronts"]:
+			raise WorldError(f"shop {shop.id} does not sell on {storefront}")
+		return self.desk.place(shop, given.pop("lines"), **given)
+
+	def _ordered(self, request: Request, shop_id: str) -> tuple[Shop, dict[str, Any]]:
+		return self.world.shop(shop_id), request.json
 
 	def order_status(self, request: Request, shop_id: str, order_id: str) -> Any:
-		shop, body = self.world.shop(shop_id), request.json
-		status, restock = body["status"], body.get("restock")
-		if restock is None:
-			# A cancelled order gives its units back, once.
-			order = shop.orders.get(order_id)
-			restock = status == "CANCELLED" and order is not None and order.status != "CANCELLED"
-		return _order(self.world.set_order_status(shop, order_id, status, bool(restock)))
+		shop, body = self._ordered(request, shop_id)
+		restock, force, reason = body.get("restock"), bool(body.get("force")), body.get("reason") or ""
+		return _order(self.desk.set_status(shop, order_id, body["status"], restock, force, reason))
+
+	def cancel_lines(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _order(self.desk.cancel_lines(shop, order_id, body["lines"], body.get("restock")))
+
+	def request_cancel(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _order(self.desk.request_cancel(shop, order_id, body.get("reason") or ""))
+
+	def answer_cancel(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _order(self.desk.answer_cancel(shop, order_id, bool(body["accept"])))
+
+	def pick_up(self, _request: Request, shop_id: str, order_id: str) -> Any:
+		return _order(self.desk.pick_up(self.world.shop(shop_id), order_id))
+
+	def split_order(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _order(self.desk.split(shop, order_id, body["packages"]))
+
+	def set_package(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		status, picked_up = body.get("status") or "", bool(body.get("picked_up"))
+		return _order(self.desk.set_package(shop, order_id, int(body["number"]), status, picked_up))
+
+	def step(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _order(self.desk.step(shop, order_id, body["step"]))
+
+	def open_return(self, request: Request, shop_id: str, order_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		refund_only, reason = bool(body.get("refund_only")), body.get("reason") or ""
+		return _return(self.desk.open_return(shop, order_id, body.get("lines"), refund_only, reason))
+
+	def returns(self, _request: Request, shop_id: str) -> Any:
+		shop = self.world.shop(shop_id)
+		with shop.lock:
+			return {"returns": [_return(one) for one in shop.returns.values()]}
+
+	def return_status(self, request: Request, shop_id: str, return_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		return _return(self.desk.set_return_status(shop, return_id, body["status"], bool(body.get("force"))))
+
+	# -- money
+
+	def statements(self, _request: Request, shop_id: str) -> Any:
+		found = self.desk.statements(self.world.shop(shop_id))
+		return {"statements": [_statement(one) for one in found]}
+
+	def close_statement(self, _request: Request, shop_id: str) -> Any:
+		closed = self.desk.close_statement(self.world.shop(shop_id))
+		return {"statement": None if closed is None else _statement(closed)}
+
+	def adjust(self, request: Request, shop_id: str) -> Any:
+		shop, body = self._ordered(request, shop_id)
+		made = self.desk.adjust(shop, body["amount"], str(body["kind"]), body.get("order_id") or "")
+		return _settled(made)
+
+	# -- pushes
+
+	def pushes(self, request: Request, shop_id: str) -> Any:
+		after = int(request.one("after") or 0)
+		return {"pushes": self.sandbox.pushes.deliveries(self.world.shop(shop_id).id, after)}
+
+	def flush_pushes(self, request: Request) -> Any:
+		self.sandbox.pushes.flush(float(request.json.get("timeout") or 30.0))
+		return {}
+
+	def configure_app(self, request: Request, dialect: str) -> Any:
+		if dialect not in ("shopee", "tiktok"):
+			raise WorldError(f"no app of dialect {dialect!r}", 404)
+		self.sandbox.pushes.app_urls[dialect] = str(request.json.get("push_url") or "")
+		return {"push_url": self.sandbox.pushes.app_urls[dialect]}
 
 	# -- authorisation
 
@@ -317,13 +415,63 @@ def _first_after(history: list[Any], seq: int) -> int:
 
 
 def _order(order: Order) -> dict[str, Any]:
+	"""With `owed`: what the seller is to get before fees for what stands, added up here and not read off any field, and
+	`goods_owed`: the same without shipping."""
 	return {
 		"id": order.id,
 		"status": order.status,
 		"storefront": order.storefront,
 		"created": order.created,
 		"updated": order.updated,
+		"left": order.left,
+		"currency": order.currency,
 		"lines": [
-			{"sku_id": x.sku.id, "seller_sku": x.seller_sku, "quantity": x.quantity} for x in order.lines
+			{
+				"sku_id": line.sku.id,
+				"seller_sku": line.seller_sku,
+				"quantity": line.quantity,
+				"cancelled": len(line.cancelled),
+				"return_asked": len(line.return_asked),
+				"returned": len(line.returned),
+				"price": str(line.price),
+				"seller_discount": str(line.seller_discount),
+				"platform_discount": str(line.platform_discount),
+				"warehouse": line.warehouse,
+			}
+			for line in order.lines
 		],
+		"shipping": str(order.shipping),
+		"paid_by_buyer": str(order.paid_by_buyer()),
+		"owed": str(order.owed()),
+		"goods_owed": str(order.goods_owed()),
+		"returns": [one.id for one in order.returns],
+		"log": [list(one) for one in order.log],
 	}
+
+
+def _return(one: Return) -> dict[str, Any]:
+	return {
+		"id": one.id,
+		"order_id": one.order_id,
+		"status": one.status,
+		"created": one.created,
+		"updated": one.updated,
+		"refund": str(one.refund),
+	}
+
+
+def _settled(one: Settled) -> dict[str, Any]:
+	return {
+		"id": one.id,
+		"order_id": one.order_id,
+		"at": one.at,
+		"kind": one.kind,
+		"owed": str(one.revenue + one.shipping),
+		"fees": {name: str(amount) for name, amount in one.fees.items()},
+		"adjustment": str(one.adjustment),
+		"net": str(one.net),
+	}
+
+
+def _statement(one: Statement) -> dict[str, Any]:
+	return {"id": one.id, "at": one.at, "transactions": [_settled(each) for each in one.transactions]}

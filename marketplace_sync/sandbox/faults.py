@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,9 @@ ENDINGS = (
 	"outage", "unknown_code", "html", "empty", "truncated_json", "wrong_types", "huge_body", "wrong_content_length",
 	"reset_peer", "slow_drip",
 )  # fmt: skip
-KINDS = MODIFIERS + ENDINGS
+# Act on pushes, not on requests; `path_contains` sees "/<dialect>/push/<code>".
+PUSH_KINDS = ("push_duplicate", "push_drop", "push_delay", "push_corrupt")
+KINDS = MODIFIERS + ENDINGS + PUSH_KINDS
 
 # Whether the request is carried out before the broken answer leaves, unless params["applied"] says otherwise.
 APPLIED_BY_DEFAULT = {
@@ -54,6 +56,8 @@ PARAMS = {
 	"wrong_types": {"mode"},
 	"huge_body": {"megabytes"},
 	"html": {"status"},
+	"push_duplicate": {"copies"},
+	"push_delay": {"jitter"},
 }
 
 
@@ -75,7 +79,7 @@ class Fault:
 	params: dict[str, Any] = field(default_factory=dict)
 	fired: int = 0
 	matched: int = 0
-	started: float = field(default_factory=time.monotonic)
+	started: float = 0.0
 	dice: random.Random = field(default_factory=random.Random, repr=False)
 
 	@property
@@ -87,13 +91,13 @@ class Fault:
 	def applied(self) -> bool:
 		return bool(self.params.get("applied", APPLIED_BY_DEFAULT.get(self.kind, False)))
 
-	def fires(self, shop: Shop | None, path: str, skus: list[Sku]) -> bool:
+	def fires(self, shop: Shop | None, path: str, skus: list[Sku], now: float) -> bool:
 		"""Rolls the dice for one request; a fault that fires is spent by one."""
 		if self.shop is not None and (shop is None or shop.id != self.shop):
 			return False
 		if self.path_contains not in path or (self.count is not None and self.fired >= self.count):
 			return False
-		if self.kind == "outage" and time.monotonic() >= self.started + self.seconds:
+		if self.kind == "outage" and now >= self.started + self.seconds:
 			return False
 		wanted = self.skus
 		# missing_rows also thins out answers to reads, which write nothing.
@@ -136,8 +140,19 @@ class Plan:
 	ending: Fault | None = None
 
 
+@dataclass(slots=True)
+class PushPlan:
+	"""What the faults decided for one push: seconds until it leaves, how often, and whether its signature is wrong."""
+
+	copies: int = 1
+	drop: bool = False
+	delay: float = 0.0
+	corrupt: bool = False
+
+
 class Faults:
-	def __init__(self) -> None:
+	def __init__(self, monotonic: Callable[[], float]) -> None:
+		self._monotonic = monotonic
 		self._lock = threading.Lock()
 		self._faults: list[Fault] = []
 		self._ids = itertools.count(1)
@@ -151,7 +166,8 @@ class Faults:
 		if kind not in KINDS:
 			raise FaultError(f"kind must be one of {', '.join(KINDS)}")
 		params = dict(given.get("params") or {})
-		allowed = PARAMS.get(kind, set()) | {"skus"} | ({"applied"} if kind in APPLIED_BY_DEFAULT else set())
+		common = set() if kind in PUSH_KINDS else {"skus"}
+		allowed = PARAMS.get(kind, set()) | common | ({"applied"} if kind in APPLIED_BY_DEFAULT else set())
 		if set(params) - allowed:
 			raise FaultError(f"{kind} knows no parameter {sorted(set(params) - allowed)[0]!r}")
 		if kind in ("partial_failure", "batch_refused") and not params.get("skus"):
@@ -165,6 +181,7 @@ class Faults:
 		)
 		fault.shop = None if fault.shop is None else str(fault.shop)
 		fault.dice = random.Random(fault.seed)
+		fault.started = self._monotonic()
 		with self._lock:
 			self._faults.append(fault)
 		return fault
@@ -185,12 +202,34 @@ class Faults:
 		with self._lock:
 			for fault in self._faults:
 				ends = fault.kind in ENDINGS
-				if (ends and plan.ending is not None) or not fault.fires(shop, path, skus):
+				if (
+					fault.kind in PUSH_KINDS
+					or (ends and plan.ending is not None)
+					or not fault.fires(shop, path, skus, request.at)
+				):
 					continue
 				if ends:
 					plan.ending = fault
 				else:
 					_modify(fault, request, shop, plan)
+		return plan
+
+	def push_plan(self, shop: Shop, path: str) -> PushPlan:
+		plan = PushPlan()
+		if not self._faults:
+			return plan
+		with self._lock:
+			for fault in self._faults:
+				if fault.kind not in PUSH_KINDS or not fault.fires(shop, path, [], self._monotonic()):
+					continue
+				if fault.kind == "push_duplicate":
+					plan.copies = max(plan.copies, int(fault.params.get("copies", 2)))
+				elif fault.kind == "push_delay":
+					plan.delay += fault.seconds + fault.dice.uniform(
+						0.0, float(fault.params.get("jitter", 0.0))
+					)
+				plan.drop |= fault.kind == "push_drop"
+				plan.corrupt |= fault.kind == "push_corrupt"
 		return plan
 
 

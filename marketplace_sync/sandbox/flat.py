@@ -10,15 +10,16 @@ Headers `Authorization: Bearer <token>` and `X-Shop: <id>`. Errors of the whole 
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from .orders import Order
 from .referee import Referee
 from .wire import Answer, BadBody, Request
 from .world import SINGLE, Shop, Sku, World
 
 MAX_READ = 500
 DELETED = "DELETED"
+LATEST = 1 << 40
 
 
 class Refused(Exception):
@@ -40,7 +41,7 @@ class Flat:
 		if shop is None:
 			return Answer({"error": "unknown_shop", "message": "X-Shop names no shop"}, 404)
 		valid = request.headers.get("authorization") == f"Bearer {shop.grant.access_token}"
-		if not valid or time.time() >= shop.grant.access_expires:
+		if not valid or self.world.now() >= shop.grant.access_expires:
 			return Answer({"error": "unauthorised", "message": "the token is wrong or expired"}, 401)
 		return None
 
@@ -96,7 +97,7 @@ class Flat:
 			return _no(name, "stale", "the quantity has changed") | {"quantity": current}
 		if quantity < sku.reserved:
 			return _no(name, "below_reserved", f"{sku.reserved} are reserved") | {"quantity": sku.reserved}
-		lock = sku.active_lock(time.time())
+		lock = sku.active_lock(self.world.now())
 		if lock is not None and (lock.kind == "all" or quantity < current):
 			return _no(name, "locked", "a promotion holds the stock") | {
 				"until": lock.until,
@@ -150,20 +151,10 @@ class Flat:
 		if not since.isdigit():
 			raise Refused(400, "bad_request", "updated_since is UNIX seconds")
 		with shop.lock:
-			found = sorted(
-				(o for o in shop.orders.values() if o.updated >= int(since)), key=lambda o: (o.updated, o.id)
-			)
-			rows = [
-				{
-					"id": order.id,
-					"status": order.status,
-					"created_at": order.created,
-					"updated_at": order.updated,
-					"lines": [{"sku": line.seller_sku, "quantity": line.quantity} for line in order.lines],
-				}
-				for order in found[(page - 1) * size : page * size]
-			]
-		return Answer({"orders": rows, "next_page": page + 1 if page * size < len(found) else None})
+			found = shop.orders.between("updated", int(since), LATEST)
+			rows = [_order(order) for order in found.page((page - 1) * size, size)]
+			more = page * size < len(found)
+		return Answer({"orders": rows, "next_page": page + 1 if more else None})
 
 	def written(self, request: Request, shop: Shop) -> list[Sku]:
 		if request.path != "/v1/stock" or request.method != "POST":
@@ -190,6 +181,31 @@ class Flat:
 
 	def unknown_error(self, request: Request) -> Answer:
 		return Answer({"error": "never_heard_of", "message": "something nobody documented"})
+
+
+def _order(order: Order) -> dict[str, Any]:
+	return {
+		"id": order.id,
+		"status": order.status,
+		"created_at": order.created,
+		"updated_at": order.updated,
+		"currency": order.currency,
+		"left": order.left,
+		"lines": [
+			{
+				"sku": line.seller_sku,
+				"product": line.sku.product.id,
+				"quantity": line.quantity,
+				"cancelled": len(line.cancelled),
+				"price": f"{line.price:.2f}",
+				"discount": f"{line.seller_discount:.2f}",
+			}
+			for line in order.lines
+		],
+		"voucher": f"{order.seller_voucher:.2f}",
+		"shipping": f"{order.shipping:.2f}",
+		"total": f"{order.owed():.2f}",
+	}
 
 
 def _no(sku: Any, code: str, message: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def render(sandbox: Sandbox) -> bytes:
-	world, now = sandbox.world, time.time()
+	world, now = sandbox.world, sandbox.world.now()
 	report = sandbox.referee.report()["shops"]
 	shops = []
 	for shop in list(world.shops.values()):

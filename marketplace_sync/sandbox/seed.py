@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,7 +65,7 @@ def create_shop(world: World, spec: dict[str, Any]) -> Shop:
 		# A TikTok Shop always has a warehouse to name.
 		draft.warehouses["7068000000000000001"] = Warehouse("7068000000000000001", "Main")
 	for row in _products(spec, dialect):
-		_add_product(draft, row)
+		_add_product(world, draft, row)
 	world.add(draft)
 	return draft
 
@@ -99,7 +98,7 @@ def _products(spec: dict[str, Any], dialect: str) -> Iterator[dict[str, Any]]:
 			}
 
 
-def _add_product(shop: Shop, row: dict[str, Any]) -> None:
+def _add_product(world: World, shop: Shop, row: dict[str, Any]) -> None:
 	_reject_unknown(row, PRODUCT_KEYS, "product")
 	first_product, first_sku = FIRST_IDS[shop.dialect]
 	number = len(shop.products) + 1
@@ -115,7 +114,7 @@ def _add_product(shop: Shop, row: dict[str, Any]) -> None:
 		status=str(row.get("status") or FIRST_STATUS[shop.dialect]),
 		has_models=has_models,
 		# A second apart, so that a window of update times can cut any catalogue into slices.
-		update_time=int(row.get("update_time") or time.time() - 30 * 86400 + number % (29 * 86400)),
+		update_time=int(row.get("update_time") or world.now() - 30 * 86400 + number % (29 * 86400)),
 		tokopedia_status=str(row.get("tokopedia_status") or ""),
 	)
 	if product.id in shop.products:

@@ -15,14 +15,17 @@ import struct
 import threading
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from . import page
 from .client import ControlClient
 from .control import Control
+from .desk import Desk
 from .faults import Fault, Faults, wrong_types
 from .flat import Flat
+from .pushes import Pushes
 from .referee import Referee
 from .shopee import Shopee
 from .tiktok_shop import TikTokAuth, TikTokShop
@@ -48,13 +51,49 @@ class Cut(Exception):
 		self.reset = reset
 
 
-class Sandbox:
-	"""The world, its referee and faults, and what happens to one request. Knows nothing of sockets but through `Connection`."""
+class Caller(Protocol):
+	"""Who gets the answer: a connection, or a call in process."""
+
+	def send(self, answer: Answer) -> None: ...
+
+	def send_head(self, status: int, headers: dict[str, str], length: int, content_type: str) -> None: ...
+
+	def write(self, data: bytes) -> None: ...
+
+
+class InProcess:
+	"""Keeps the answer of one call."""
 
 	def __init__(self) -> None:
-		self.world = World()
+		self.status = 0
+		self.headers: dict[str, str] = {}
+		self.body = b""
+
+	def send(self, answer: Answer) -> None:
+		self.body = answer.encode()
+		self.send_head(answer.status, answer.all_headers(), len(self.body), answer.content_type)
+
+	def send_head(self, status: int, headers: dict[str, str], length: int, content_type: str) -> None:
+		self.status = status
+		self.headers = {"Content-Type": content_type, "Content-Length": str(length)} | headers
+
+	def write(self, data: bytes) -> None:
+		self.body += data
+
+
+class Sandbox:
+	"""The world, its referee and faults, and what happens to one request. Knows nothing of sockets.
+
+	`clock` gives UNIX seconds; with one of its own a simulator runs the sandbox through `dispatch` in virtual time.
+	"""
+
+	def __init__(self, clock: Callable[[], float] = time.time) -> None:
+		self.world = World(clock)
+		self.desk = Desk(self.world)
 		self.referee = Referee()
-		self.faults = Faults()
+		self.faults = Faults(self.world.monotonic)
+		self.pushes = Pushes(self.world, self.faults)
+		self.desk.on_event = self.pushes.on_event
 		self.recent: deque[dict[str, Any]] = deque(maxlen=200)
 		self.stopping = threading.Event()
 		self.arrivals = itertools.count(1)
@@ -63,8 +102,8 @@ class Sandbox:
 		)
 		self.control = Control(self)
 		self.dialects: dict[str, Dialect] = {
-			"shopee": Shopee(self.world, self.referee),
-			"tiktok": TikTokShop(self.world, self.referee),
+			"shopee": Shopee(self.world, self.pushes, self.referee),
+			"tiktok": TikTokShop(self.world, self.desk, self.referee),
 			"tiktok-auth": TikTokAuth(self.world, self.referee),
 			"flat": Flat(self.world, self.referee),
 		}
@@ -73,24 +112,45 @@ class Sandbox:
 
 	def reset(self) -> None:
 		self.world.reset()
+		self.pushes.reset()
 		self.faults.clear()
 		self.referee.forget_everything()
 		self.recent.clear()
 
+	def dispatch(
+		self,
+		method: str,
+		path: str,
+		query: str = "",
+		headers: dict[str, str] | None = None,
+		body: bytes = b"",
+	) -> tuple[int, dict[str, str], bytes]:
+		"""One request in process, exactly as over HTTP: (status, headers, body).
+
+		`path` with its prefix ("/shopee/api/v2/...", "/_sandbox/..."), `query` as it stands in a URL. Raises Cut when a fault
+		ends the connection without a whole answer.
+		"""
+		caller = InProcess()
+		target = f"{path}?{query}" if query else path
+		given = {name.lower(): value for name, value in (headers or {}).items()}
+		self.serve(caller, method, target, given, body)
+		return caller.status, caller.headers, caller.body
+
 	def serve(
-		self, connection: Connection, method: str, target: str, headers: dict[str, str], body: bytes
+		self, connection: Caller, method: str, target: str, headers: dict[str, str], body: bytes
 	) -> None:
 		"""Answers one request on `connection`. Cut when it is to end without one."""
 		path, _, raw_query = target.partition("?")
 		prefix, _, rest = path.lstrip("/").partition("/")
 		if prefix in ("", "_sandbox"):
-			self._serve_control(connection, Request(method, "/" + rest, raw_query, headers, body))
+			self._serve_control(connection, Request(self.world, method, "/" + rest, raw_query, headers, body))
 			return
 		dialect = self.dialects.get(prefix)
 		if dialect is None:
 			connection.send(Answer({"error": "not_found", "message": "no dialect at this path"}, 404))
 			return
-		request = Request(method, "/" + (unquote(rest) if "%" in rest else rest), raw_query, headers, body)
+		path_of_dialect = "/" + (unquote(rest) if "%" in rest else rest)
+		request = Request(self.world, method, path_of_dialect, raw_query, headers, body)
 		request.arrival = next(self.arrivals)
 		request.request_id = f"sandbox-{request.arrival:08d}"
 		shop = dialect.find_shop(request)
@@ -101,7 +161,7 @@ class Sandbox:
 		call = Call(self, connection, dialect, request, shop, skus, prefix, path)
 		call.run()
 
-	def _serve_control(self, connection: Connection, request: Request) -> None:
+	def _serve_control(self, connection: Caller, request: Request) -> None:
 		if request.path == "/" and request.method == "GET":
 			connection.send(Answer(page.render(self), content_type="text/html; charset=utf-8"))
 		else:
@@ -112,7 +172,7 @@ class Sandbox:
 		limit = shop.settings["rate_limit"]
 		if not limit:
 			return True
-		now = time.monotonic()
+		now = self.world.monotonic()
 		with self._admission:
 			admitted = self._admitted.setdefault(shop.id, deque())
 			while admitted and admitted[0] <= now - 1.0:
@@ -129,7 +189,7 @@ class Call:
 	def __init__(
 		self,
 		sandbox: Sandbox,
-		connection: Connection,
+		connection: Caller,
 		dialect: Dialect,
 		request: Request,
 		shop: Shop | None,
@@ -188,7 +248,7 @@ class Call:
 	def _note(self, outcome: str) -> None:
 		self.sandbox.recent.append(
 			{
-				"at": time.time(),
+				"at": self.sandbox.world.now(),
 				"shop": self.shop_id,
 				"method": self.request.method,
 				"path": self.path,
@@ -201,7 +261,9 @@ class Call:
 	def _send(self, answer: Answer) -> None:
 		self._note(str(answer.status))
 		if answer.retry_after is not None:
-			self.sandbox.referee.told_to_wait(self.shop_id, answer.retry_after, time.monotonic())
+			self.sandbox.referee.told_to_wait(
+				self.shop_id, answer.retry_after, self.sandbox.world.monotonic()
+			)
 		self._finish()
 		self.connection.send(answer)
 
@@ -405,10 +467,7 @@ class Connection(socketserver.StreamRequestHandler):
 	def send(self, answer: Answer) -> None:
 		"""Writes a whole answer in one packet where it fits."""
 		body = answer.encode()
-		headers = answer.headers
-		if answer.retry_after is not None:
-			headers = headers | {"Retry-After": f"{answer.retry_after:g}"}
-		self.write(self._head(answer.status, headers, len(body), answer.content_type) + body)
+		self.write(self._head(answer.status, answer.all_headers(), len(body), answer.content_type) + body)
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -437,12 +496,20 @@ class SandboxServer:
 	"""The sandbox in a thread of this process.
 
 	`with SandboxServer() as sandbox:` gives `.url`, `.world`, `.referee`, `.faults` and `.control` (a ControlClient).
-	port 0 takes a free one. Only loopback by default: the control API has no password.
+	port 0 takes a free one. Only loopback by default: the control API has no password. `.dispatch` answers in process.
 	"""
 
-	def __init__(self, host: str = "127.0.0.1", port: int = 0, seed: dict[str, Any] | None = None):
-		self.sandbox = Sandbox()
+	def __init__(
+		self,
+		host: str = "127.0.0.1",
+		port: int = 0,
+		seed: dict[str, Any] | None = None,
+		clock: Callable[[], float] = time.time,
+	):
+		self.sandbox = Sandbox(clock)
 		self.world = self.sandbox.world
+		self.desk = self.sandbox.desk
+		self.dispatch = self.sandbox.dispatch
 		self.referee = self.sandbox.referee
 		self.faults = self.sandbox.faults
 		self._server = Server((host, port), self.sandbox)
@@ -461,6 +528,7 @@ class SandboxServer:
 		self.sandbox.control.on_shutdown = self._server.shutdown
 		self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
 		self._thread.start()
+		self.sandbox.pushes.start()
 		return self
 
 	def _serve(self) -> None:
@@ -473,6 +541,7 @@ class SandboxServer:
 
 	def stop(self) -> None:
 		self.sandbox.stopping.set()
+		self.sandbox.pushes.stop()
 		if self._thread is not None and self._thread.is_alive():
 			self._server.shutdown()
 			self._thread.join()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from . import shopee_listing, shopee_orders, shopee_stock
+from . import shopee_listing, shopee_money, shopee_orders, shopee_stock
+from .pushes import Pushes
 from .referee import Referee
-from .shopee_errors import Refused, envelope, refusal
+from .shopee_errors import Refused, envelope, refusal, whole_number
 from .wire import Answer, BadBody, Request
 from .world import PARTNER_ID, PARTNER_KEY, Shop, Sku, World
 
@@ -35,6 +36,11 @@ SHOP_ROUTES: dict[tuple[str, str], Handler] = {
 	("GET", "/api/v2/shop/get_warehouse_detail"): shopee_listing.get_warehouse_detail,
 	("GET", "/api/v2/order/get_order_list"): shopee_orders.get_order_list,
 	("GET", "/api/v2/order/get_order_detail"): shopee_orders.get_order_detail,
+	("GET", "/api/v2/returns/get_return_list"): shopee_orders.get_return_list,
+	("GET", "/api/v2/returns/get_return_detail"): shopee_orders.get_return_detail,
+	("GET", "/api/v2/payment/get_escrow_detail"): shopee_money.get_escrow_detail,
+	("POST", "/api/v2/payment/get_escrow_detail_batch"): shopee_money.get_escrow_detail_batch,
+	("GET", "/api/v2/payment/get_escrow_list"): shopee_money.get_escrow_list,
 }
 SHOP_PATHS = {path for _method, path in SHOP_ROUTES}
 # Shopee: shop.get_shop_info answers its fields beside `error`, not inside `response`.
@@ -47,8 +53,9 @@ def sign(key: str, message: str) -> str:
 
 
 class Shopee:
-	def __init__(self, world: World, referee: Referee):
+	def __init__(self, world: World, pushes: Pushes, referee: Referee):
 		self.world = world
+		self.pushes = pushes
 		self.referee = referee
 
 	def find_shop(self, request: Request) -> Shop | None:
@@ -91,7 +98,7 @@ class Shopee:
 		if shop is None:
 			raise Refused("error_param", "Invalid shop_id.", 403)
 		grant = shop.grant
-		if request.one("access_token") != grant.access_token or time.time() >= grant.access_expires:
+		if request.one("access_token") != grant.access_token or self.world.now() >= grant.access_expires:
 			if shop.settings["old_token_error"]:
 				raise Refused("error_auth", "Invalid access_token.", 403)
 			raise Refused("invalid_acceess_token", "Invalid access_token, please have a check.", 403)
@@ -114,6 +121,12 @@ class Shopee:
 			return self._token(request, self._code_grant)
 		if route == ("POST", "/api/v2/auth/access_token/get"):
 			return self._token(request, self._refresh_grant)
+		if route == ("GET", "/api/v2/push/get_lost_push_message"):
+			return Answer(envelope(request, response=self._lost()))
+		if route == ("POST", "/api/v2/push/confirm_consumed_lost_push_message"):
+			last = request.json.get("last_message_id")
+			self.pushes.confirm_lost(whole_number(last, "last_message_id"))
+			return Answer(envelope(request))
 		handler = SHOP_ROUTES.get(route)
 		if handler is None or shop is None:
 			raise Refused("error_not_found", f"{request.method} {request.path} does not exist.", 404)
@@ -121,6 +134,24 @@ class Shopee:
 		if request.path in BARE:
 			return Answer({"error": "", "message": "", "request_id": request.request_id} | response)
 		return Answer(envelope(request, response=response))
+
+	def _lost(self) -> dict[str, Any]:
+		"""The earliest 100 pushes that nobody took, of all shops (v2.push.get_lost_push_message)."""
+		lost = self.pushes.lost_messages()
+		rows = [
+			{
+				"shop_id": int(one.shop),
+				"code": int(one.kind),
+				"timestamp": int(one.attempts[-1][0]),
+				"data": json.loads(one.body),
+			}
+			for _number, one in lost[:100]
+		]
+		return {
+			"push_message_list": rows,
+			"has_next_page": len(lost) > 100,
+			"last_message_id": lost[:100][-1][0] if lost else 0,
+		}
 
 	def _consent(self, request: Request) -> Answer:
 		"""The consent page. A seller would log in here; the sandbox takes `shop_id`, or the first Shopee shop there is."""
@@ -146,7 +177,7 @@ class Shopee:
 			raise Refused("error_param", "Invalid shop_id.", 403)
 		with self.world.lock:
 			take(body, shop)
-			shop.grant.rotate(*shop.lifetimes())
+			shop.grant.rotate(self.world.now(), *shop.lifetimes())
 			grant = shop.grant
 			# Shopee: v2.auth.get_access_token and refresh_access_token answer beside `error`, expire_in in seconds.
 			payload = {
@@ -164,15 +195,15 @@ class Shopee:
 	def _code_grant(self, body: dict[str, Any], shop: Shop) -> None:
 		grant, code = shop.grant, str(body.get("code") or "")
 		expires, owner = grant.codes.pop(code, (0.0, ""))
-		if owner != shop.id or time.time() >= expires:
+		if owner != shop.id or self.world.now() >= expires:
 			raise Refused("error_auth", "Invalid code.", 403)
-		grant.authorised_at = time.time()
+		grant.authorised_at = self.world.now()
 
 	def _refresh_grant(self, body: dict[str, Any], shop: Shop) -> None:
 		grant, token = shop.grant, str(body.get("refresh_token") or "")
 		if token in grant.used_refresh_tokens:
 			self.referee.offence(shop.id, "refresh_tokens_reused", token_serial=token.rsplit("-", 1)[-1])
-		if token != grant.refresh_token or time.time() >= grant.refresh_expires:
+		if token != grant.refresh_token or self.world.now() >= grant.refresh_expires:
 			raise Refused("error_auth", "Invalid refresh_token.", 403)
 		grant.used_refresh_tokens.add(token)
 

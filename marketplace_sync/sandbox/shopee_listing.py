@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .shopee_errors import Refused, id_list, whole_number
@@ -105,13 +104,13 @@ def get_item_base_info(_world: World, shop: Shop, request: Request) -> dict[str,
 	return {"item_list": items}
 
 
-def get_model_list(_world: World, shop: Shop, request: Request) -> dict[str, Any]:
+def get_model_list(world: World, shop: Shop, request: Request) -> dict[str, Any]:
 	product = shop.products.get(request.one("item_id"))
 	if product is None:
 		raise Refused("error_item_not_found", "Item is not found.")
 	if not product.has_models:
 		return {"tier_variation": [], "model": []}
-	models, now = [], time.time()
+	models, now = [], world.now()
 	with shop.lock:
 		for position, sku in enumerate(product.skus.values()):
 			if request.effects.omits(sku, position):
@@ -152,8 +151,8 @@ def search_item(_world: World, shop: Shop, request: Request) -> dict[str, Any]:
 	}
 
 
-def get_item_promotion(_world: World, shop: Shop, request: Request) -> dict[str, Any]:
-	successes, failures, now = [], [], time.time()
+def get_item_promotion(world: World, shop: Shop, request: Request) -> dict[str, Any]:
+	successes, failures, now = [], [], world.now()
 	for item_id in id_list(request, "item_id_list"):
 		product = shop.products.get(item_id)
 		if product is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .shopee_errors import Refused
@@ -52,7 +51,7 @@ def update_stock(world: World, shop: Shop, request: Request) -> dict[str, Any]:
 			raise Refused("error_param", "Invalid parameter.")
 		failures, successes = [], []
 		for position, (sku, stocks) in enumerate(rows):
-			problem = _problem(sku, stocks, request)
+			problem = _problem(sku, stocks, request, world.now())
 			if problem is not None and len(rows) == 1 and problem is not SANDBOX_FAILURE:
 				raise Refused(*problem)
 			if problem is None:
@@ -147,11 +146,11 @@ def _locations(shop: Shop, row: dict[str, Any]) -> dict[str, int]:
 	return stocks
 
 
-def _problem(sku: Sku, stocks: dict[str, int], request: Request) -> tuple[str, str] | None:
+def _problem(sku: Sku, stocks: dict[str, int], request: Request, now: float) -> tuple[str, str] | None:
 	if request.effects.refuses(sku):
 		return SANDBOX_FAILURE
 	after = sku.stock | stocks
-	lock = sku.active_lock(time.time())
+	lock = sku.active_lock(now)
 	if sku.vsku:
 		return VSKU
 	if sku.fulfilled_by_marketplace and sum(after.values()) > 0:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from . import tiktok_orders, tiktok_products, tiktok_stock
+from . import tiktok_finance, tiktok_orders, tiktok_products, tiktok_stock
+from .desk import Desk
 from .referee import Referee
 from .tiktok_errors import (
 	BAD_AUTH_CODE,
@@ -52,8 +53,12 @@ ROUTES: list[tuple[str, re.Pattern[str], Handler]] = [
 		("GET", r"/logistics/202309/warehouses()", tiktok_products.warehouses),
 		("POST", r"/order/202309/orders/search()", tiktok_orders.search),
 		("GET", r"/order/(?:202309|202507)/orders()", tiktok_orders.detail),
+		("GET", r"/order/202407/orders/([^/]+)/price_detail", tiktok_orders.price_detail),
+		("POST", r"/return_refund/(?:202309|202602)/returns/search()", tiktok_orders.search_returns),
 	)
 ]
+STATEMENTS = "/finance/202309/statements"
+TRANSACTIONS = r"/statements/([^/]+)/statement_transactions\Z"
 # Paths that take no shop_cipher.
 WITHOUT_CIPHER = ("/authorization/", "/seller/")
 SHOPS = "/authorization/202309/shops"
@@ -85,8 +90,19 @@ class Errors:
 
 
 class TikTokShop(Errors):
-	def __init__(self, world: World, referee: Referee):
+	def __init__(self, world: World, desk: Desk, referee: Referee):
 		self.world = world
+		# Statements close by themselves at midnight: the desk does that.
+		self.routes = [
+			*ROUTES,
+			("GET", re.compile(STATEMENTS + r"()\Z"), partial(tiktok_finance.statements, desk)),
+			("GET", re.compile("/finance/202309" + TRANSACTIONS), partial(tiktok_finance.transactions, desk)),
+			(
+				"GET",
+				re.compile("/finance/202501" + TRANSACTIONS),
+				partial(tiktok_finance.transactions_broken_down, desk),
+			),
+		]
 		self.referee = referee
 
 	def _grant(self, request: Request) -> Grant | None:
@@ -133,7 +149,7 @@ class TikTokShop(Errors):
 			if token.startswith("sandbox-access-"):
 				raise Refused(TOKEN_EXPIRED, "access token is expired", 401)
 			raise Refused(TOKEN_INVALID, "access token is invalid", 401)
-		if time.time() >= grant.access_expires:
+		if self.world.now() >= grant.access_expires:
 			raise Refused(TOKEN_EXPIRED, "access token is expired", 401)
 		if request.path.startswith(WITHOUT_CIPHER):
 			if request.one("shop_cipher"):
@@ -148,7 +164,7 @@ class TikTokShop(Errors):
 		try:
 			if request.path == SHOPS and request.method == "GET":
 				return success(request, self._shops(request))
-			for method, pattern, handler in ROUTES:
+			for method, pattern, handler in self.routes:
 				match = pattern.match(request.path) if method == request.method else None
 				if match and shop is not None:
 					if shop.settings["inactive"]:
@@ -244,7 +260,7 @@ class TikTokAuth(Errors):
 		with self.world.lock:
 			owner = take(request, shop)
 			grant = owner.grant
-			grant.rotate(*owner.lifetimes())
+			grant.rotate(self.world.now(), *owner.lifetimes())
 			# Both *_expire_in are moments (UNIX seconds), not durations.
 			data = {
 				"access_token": grant.access_token,
@@ -260,16 +276,20 @@ class TikTokAuth(Errors):
 
 	def _code_grant(self, request: Request, shop: Shop | None) -> Shop:
 		expires, _owner = shop.grant.codes.pop(request.one("auth_code"), (0.0, "")) if shop else (0.0, "")
-		if shop is None or time.time() >= expires:
+		if shop is None or self.world.now() >= expires:
 			raise Refused(BAD_AUTH_CODE, "auth_code is invalid or expired")
-		shop.grant.authorised_at = time.time()
+		shop.grant.authorised_at = self.world.now()
 		return shop
 
 	def _refresh_grant(self, request: Request, shop: Shop | None) -> Shop:
 		token = request.one("refresh_token")
 		if shop is not None and token in shop.grant.used_refresh_tokens:
 			self.referee.offence(shop.id, "refresh_tokens_reused", token_serial=token.rsplit("-", 1)[-1])
-		if shop is None or token != shop.grant.refresh_token or time.time() >= shop.grant.refresh_expires:
+		if (
+			shop is None
+			or token != shop.grant.refresh_token
+			or self.world.now() >= shop.grant.refresh_expires
+		):
 			raise Refused(BAD_REFRESH_TOKEN, "refresh_token is invalid or expired")
 		shop.grant.used_refresh_tokens.add(token)
 		return shop

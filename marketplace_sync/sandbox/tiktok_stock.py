@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 from .tiktok_errors import (
@@ -129,7 +128,7 @@ def _update(
 		return _error(CHECK_FAILED, "Check failed", sku.id, extra)
 	if set(writable) - set(quantities):
 		return _error(SEND_ALL_WAREHOUSES, "send the inventory of all warehouses of the SKU", sku.id)
-	lock = sku.active_lock(time.time())
+	lock = sku.active_lock(world.now())
 	if lock is not None and (
 		lock.kind == "all" or any(quantity < sku.stock[where] for where, quantity in quantities.items())
 	):
@@ -162,7 +161,7 @@ def _quantity_problem(shop: Shop, quantity: int) -> tuple[int, str] | None:
 	return None
 
 
-def search_inventory(_world: World, shop: Shop, request: Request, _argument: str = "") -> dict[str, Any]:
+def search_inventory(world: World, shop: Shop, request: Request, _argument: str = "") -> dict[str, Any]:
 	"""By product_ids (at most 100) or sku_ids (at most 600); what does not exist is left out."""
 	product_ids = text_list(request.json, "product_ids", 100)
 	sku_ids = text_list(request.json, "sku_ids", 600)
@@ -175,7 +174,7 @@ def search_inventory(_world: World, shop: Shop, request: Request, _argument: str
 	for sku_id in sku_ids:
 		skus.extend(shop.by_id.get(sku_id, []))
 	by_product: dict[str, list[dict[str, Any]]] = {}
-	now = time.time()
+	now = world.now()
 	with shop.lock:
 		for position, sku in enumerate(skus):
 			if not request.effects.omits(sku, position):

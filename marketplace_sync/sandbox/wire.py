@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from .world import Shop, Sku
+from .world import Shop, Sku, World
 
 
 class BadBody(Exception):
@@ -46,14 +45,16 @@ class Request:
 		"request_id",
 	)  # fmt: skip
 
-	def __init__(self, method: str, path: str, raw_query: str, headers: dict[str, str], body: bytes):
+	def __init__(
+		self, world: World, method: str, path: str, raw_query: str, headers: dict[str, str], body: bytes
+	):
 		self.method = method
 		self.path = path
 		self.raw_query = raw_query
 		self.headers = headers
 		self.body = body
-		self.at = time.monotonic()
-		self.clock = time.time()
+		self.at = world.monotonic()
+		self.clock = world.now()
 		self.arrival = 0
 		self.request_id = ""
 		self.effects = Effects()
@@ -101,6 +102,12 @@ class Answer:
 	headers: dict[str, str] = field(default_factory=dict)
 	content_type: str = "application/json"
 	retry_after: float | None = None
+
+	def all_headers(self) -> dict[str, str]:
+		"""Those that the dialect sets, Retry-After included."""
+		if self.retry_after is None:
+			return self.headers
+		return self.headers | {"Retry-After": f"{self.retry_after:g}"}
 
 	def encode(self) -> bytes:
 		if isinstance(self.payload, bytes):

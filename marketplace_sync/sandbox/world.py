@@ -1,6 +1,6 @@
 """The marketplaces' own state: shops, products, SKUs, stock, locks, orders, authorisations, and what was written.
 
-Quantities are whole units. Times are UNIX seconds of this machine's clock. Every method is safe to call from any thread;
+Quantities are whole units. Times are UNIX seconds of the world's clock. Every method is safe to call from any thread;
 what reads and then writes one shop holds `shop.lock`.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from .orders import OrderBook, Return, Settled, Statement
 
 DIALECTS = ("shopee", "tiktok", "flat")
 # Warehouse of a shop that has none of its own to name: Shopee and flat shops with a single location.
@@ -40,6 +43,21 @@ SETTING_DEFAULTS: dict[str, Any] = {
 	"storefronts": ["TIKTOK_SHOP"],
 	"seller": None,
 	"max_batch": 50,
+	"currency": "IDR",
+	"fee_rates": None,
+	"escrow_unpaid": True,
+	"push_url": None,
+	"push_retry": None,
+}
+# Shares of what the seller is owed for goods; the figures are the sandbox's own, the names the services'.
+FEE_RATES: dict[str, dict[str, Any]] = {
+	"shopee": {"commission_fee": "0.065", "service_fee": "0.04", "seller_transaction_fee": "0.018"},
+	"tiktok": {
+		"platform_commission_amount": "0.06",
+		"dynamic_commission_amount": "0.02",
+		"transaction_fee_amount": "0.01",
+	},
+	"flat": {},
 }
 
 # Contract: Shopee 4 h and 30 d, TikTok Shop 7 d and "until the seller's authorisation ends" (a year here).
@@ -121,25 +139,6 @@ class Product:
 	skus: dict[str, Sku] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class OrderLine:
-	sku: Sku
-	seller_sku: str
-	quantity: int
-	warehouse: str
-	price: int
-
-
-@dataclass(slots=True)
-class Order:
-	id: str
-	status: str
-	storefront: str
-	created: int
-	updated: int
-	lines: list[OrderLine]
-
-
 class Write(NamedTuple):
 	"""One applied change of one SKU in one warehouse. `arrival` orders the calls of a shop as they came in (0: no call)."""
 
@@ -172,9 +171,8 @@ class Grant:
 	serial: int = 1
 	authorised_at: float = 0.0
 
-	def rotate(self, access_lifetime: float, refresh_lifetime: float) -> None:
+	def rotate(self, now: float, access_lifetime: float, refresh_lifetime: float) -> None:
 		"""Issues both tokens anew (durations in seconds); the old ones stop to work."""
-		now = time.time()
 		self.serial += 1
 		self.access_token = f"sandbox-access-{self.name}-{self.serial}"
 		self.refresh_token = f"sandbox-refresh-{self.name}-{self.serial}"
@@ -198,7 +196,12 @@ class Shop:
 		self.skus: dict[tuple[str, str], Sku] = {}
 		self.by_seller_sku: dict[str, list[Sku]] = {}
 		self.by_id: dict[str, list[Sku]] = {}
-		self.orders: dict[str, Order] = {}
+		self.orders = OrderBook()
+		self.returns: dict[str, Return] = {}
+		# Released orders by time, and the transactions that no statement has yet.
+		self.released: list[tuple[int, str]] = []
+		self.unstated: deque[Settled] = deque()
+		self.statements: list[Statement] = []
 		# Changes with everything that a product listing shows except stock, so that listings can be cached.
 		self.catalogue_version = 0
 		self.listing_cache: dict[Any, Any] = {}
@@ -206,6 +209,11 @@ class Shop:
 	@property
 	def multi_warehouse(self) -> bool:
 		return bool(self.warehouses)
+
+	@property
+	def fee_rates(self) -> dict[str, Any]:
+		given = self.settings["fee_rates"]
+		return FEE_RATES[self.dialect] if given is None else given
 
 	def lifetimes(self) -> tuple[float, float]:
 		"""Seconds that an access and a refresh token live when issued now."""
@@ -231,9 +239,15 @@ class Shop:
 
 
 class World:
-	"""All shops of the sandbox and the append-only history of every change of stock."""
+	"""All shops of the sandbox and the append-only history of every change of stock.
 
-	def __init__(self) -> None:
+	`clock` gives UNIX seconds. With one of its own a simulator moves the whole sandbox through virtual time.
+	"""
+
+	def __init__(self, clock: Callable[[], float] = time.time) -> None:
+		self.now = clock
+		# What measures durations: of the machine, unless time is virtual.
+		self.monotonic = time.monotonic if clock is time.time else clock
 		self.lock = threading.RLock()
 		self.shops: dict[str, Shop] = {}
 		self.grants: dict[tuple[str, str], Grant] = {}
@@ -269,7 +283,7 @@ class World:
 		with self.lock:
 			grant = self.grants.get((dialect, name))
 			if grant is None:
-				now = time.time()
+				now = self.now()
 				grant = Grant(
 					name=name,
 					dialect=dialect,
@@ -297,7 +311,7 @@ class World:
 		"""An authorisation code, as after the seller's consent; single use, lives as long as the dialect says."""
 		with self.lock:
 			code = f"sandbox-code-{shop.id}-{next(self._ids)}"
-			shop.grant.codes[code] = (time.time() + CODE_LIFETIMES[shop.dialect], shop.id)
+			shop.grant.codes[code] = (self.now() + CODE_LIFETIMES[shop.dialect], shop.id)
 			return code
 
 	def write(
@@ -314,7 +328,7 @@ class World:
 			self.history.append(
 				Write(
 					next(self._seq),
-					time.time(),
+					self.now(),
 					shop.id,
 					request_id,
 					sku.product.id,
@@ -341,53 +355,6 @@ class World:
 				if where not in sku.stock:
 					raise WorldError(f"{name!r} is not kept in warehouse {where!r}")
 				self.write(shop, sku, where, quantity, "", 0, "hand")
-
-	def place_order(
-		self, shop: Shop, quantities: dict[str, int], status: str, storefront: str, prices: dict[str, int]
-	) -> Order:
-		"""A buyer's order: lowers the sellable stock at once. WorldError 409 when the shop shows less than is bought."""
-		with shop.lock:
-			lines: list[OrderLine] = []
-			for name, quantity in quantities.items():
-				if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity <= 0:
-					raise WorldError(f"ordered quantity of {name!r} must be a whole number above 0")
-				# Several listings with the seller SKU: the buyer takes one that has enough.
-				choice = next(
-					(
-						(sku, warehouse)
-						for sku in shop.find(name)
-						for warehouse, stock in sku.stock.items()
-						if stock >= quantity
-					),
-					None,
-				)
-				if choice is None:
-					raise WorldError(f"{name!r} is sold out: fewer than {quantity} on sale", 409)
-				sku, warehouse = choice
-				lines.append(OrderLine(sku, sku.seller_sku, quantity, warehouse, prices.get(name, 10000)))
-			now = int(time.time())
-			number = next(self._ids)
-			order_id = str(576000000000000000 + number) if shop.dialect == "tiktok" else f"SB{number:012d}"
-			order = Order(order_id, status, storefront, now, now, lines)
-			for line in lines:
-				left = line.sku.stock[line.warehouse] - line.quantity
-				self.write(shop, line.sku, line.warehouse, left, order_id, 0, "order")
-			shop.orders[order_id] = order
-			return order
-
-	def set_order_status(self, shop: Shop, order_id: str, status: str, restock: bool) -> Order:
-		"""Changes an order's status; `restock` gives what it took back to the sellable stock."""
-		with shop.lock:
-			order = shop.orders.get(order_id)
-			if order is None:
-				raise WorldError(f"shop {shop.id} has no order {order_id!r}", 404)
-			order.updated = max(int(time.time()), order.updated)
-			order.status = status
-			if restock:
-				for line in order.lines:
-					back = line.sku.stock[line.warehouse] + line.quantity
-					self.write(shop, line.sku, line.warehouse, back, order_id, 0, "order")
-			return order
 
 	def lock_skus(self, shop: Shop, names: Iterable[str], kind: str, start: float, until: float) -> int:
 		"""Puts SKUs into a promotion. Returns its id."""

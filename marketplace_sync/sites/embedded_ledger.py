@@ -61,6 +61,7 @@ class Ledger:
 	def __init__(self, site: EmbeddedSite):
 		self.site = site
 		self.db = site.db
+		self._together = False
 
 	# -- masters -------------------------------------------------------------------------------------------
 	def add_warehouse(
@@ -168,11 +169,15 @@ class Ledger:
 		"""A Delivery Note, on its own or against a Sales Order (whose reservation it uses up)."""
 		return self._sell("Delivery Note", "DN", lines, order, customer)
 
-	def invoice(self, lines: Sequence[Line] = (), *, order: str = "", customer: str = "") -> str:
+	def invoice(
+		self, lines: Sequence[Line] = (), *, order: str = "", customer: str = "", po_no: str = ""
+	) -> str:
 		"""A Sales Invoice with stock update. With an `order` and no lines: all that is left of the order."""
-		return self._sell("Sales Invoice", "SINV", lines, order, customer)
+		return self._sell("Sales Invoice", "SINV", lines, order, customer, po_no)
 
-	def _sell(self, doctype: str, series: str, lines: Sequence[Line], order: str, customer: str) -> str:
+	def _sell(
+		self, doctype: str, series: str, lines: Sequence[Line], order: str, customer: str, po_no: str = ""
+	) -> str:
 		with self._document(doctype, series) as document:
 			rows = []
 			open_rows = self._open_rows(order) if order else []
@@ -193,7 +198,8 @@ class Ledger:
 			)
 			if doctype == "Sales Invoice":
 				self.db.execute(
-					"UPDATE `tabSales Invoice` SET update_stock = 1 WHERE name = %s", (document.name,)
+					"UPDATE `tabSales Invoice` SET update_stock = 1, po_no = %s WHERE name = %s",
+					(po_no, document.name),
 				)
 			self.db.insert_many(
 				f"{doctype} Item",
@@ -413,7 +419,21 @@ class Ledger:
 		return self.site.stamp(self.site.now())
 
 	@contextmanager
+	def together(self) -> Iterator[None]:
+		"""The documents of the body, and whatever else it writes, are one transaction: all of it or nothing."""
+		with self._transaction():
+			self._together = True
+			try:
+				yield
+			finally:
+				self._together = False
+		self.site.wake([Bell.MOVEMENT])
+
+	@contextmanager
 	def _transaction(self) -> Iterator[None]:
+		if self._together:
+			yield
+			return
 		self.db.commit()
 		self.db.lock()
 		try:
@@ -430,7 +450,8 @@ class Ledger:
 			document = _Document(doctype, name or self._next_name(series))
 			yield document
 			self._write(document)
-		self.site.wake([Bell.MOVEMENT])
+		if not self._together:
+			self.site.wake([Bell.MOVEMENT])
 
 	def _next_name(self, series: str) -> str:
 		self.db.execute(

@@ -77,6 +77,9 @@ _INDEXES = {
 	"POS Invoice Item": ("item_code",),
 	# What the engine asks for besides the DocTypes' own indexes; the Frappe site adds the same in its controllers.
 	"Marketplace Listing": ("store,priority,due_at",),
+	"Marketplace Order": ("UNIQUE store,order_id", "store,state,due_at"),
+	"Marketplace Held Qty": ("item_code,warehouse",),
+	"Marketplace Order Event": ("store,to_fetch,due_at", "store,order_id"),
 }
 _TYPES = {
 	**dict.fromkeys(("Int", "Check", "Long Int"), "INTEGER"),
@@ -246,6 +249,19 @@ class EmbeddedDatabase:
 				rows,
 			)
 
+	def insert_missing(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+		if not rows:
+			return 0
+		return (
+			self._for_writing()
+			.executemany(
+				f"INSERT INTO `tab{table}` ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+				" ON CONFLICT(name) DO NOTHING",
+				rows,
+			)
+			.rowcount
+		)
+
 	def update_many(
 		self, table: str, columns: Sequence[str], rows: Sequence[Row], set_sql: str, where_sql: str = ""
 	) -> int:
@@ -288,6 +304,8 @@ class Bell:
 
 	MOVEMENT = ""
 	"""Rung by the ledger: there are outbox rows to fold."""
+	ORDERS = "orders of "
+	"""And a store's name: orders wait to be fetched or booked."""
 
 	def __init__(self) -> None:
 		self._rung: dict[str, threading.Event] = {}
@@ -387,6 +405,7 @@ class EmbeddedSite:
 			"shop_id": account.shop_id,
 			"disable_on_mismatch": int(account.marketplace == "Tokopedia"),
 			"disabled_reason": "New store: look at a dry run first, then switch it on.",
+			"orders_from": timestamp(self.now()),
 		} | settings
 		self.db.insert_many("Customer Marketplace Settings", tuple(values), [tuple(values.values())])
 		state = {
@@ -396,6 +415,7 @@ class EmbeddedSite:
 			"access_token": account.access_token,
 			"refresh_token": account.refresh_token,
 			"access_expires_at": account.access_expires_at,
+			"orders_cursor": self.now(),
 		}
 		self.db.insert_many("Marketplace Store State", tuple(state), [tuple(state.values())])
 		self.db.insert_many(
@@ -523,6 +543,9 @@ class EmbeddedSite:
 
 	def wake(self, stores: Iterable[str]) -> None:
 		self.bell.ring(stores)
+
+	def wake_orders(self, store: str) -> None:
+		self.bell.ring([Bell.ORDERS + store])
 
 	def notify(self, store: str, subject: str, message: str) -> None:
 		self.notifications.append((store, subject, message))

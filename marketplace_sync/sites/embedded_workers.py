@@ -1,6 +1,7 @@
-"""The embedded host's workers: threads that fold what was captured and drain the stores, woken by events.
+"""The embedded host's workers: threads that fold what was captured, drain the stores, and import and book their orders.
 
-On a Frappe site its queue does this; here it is a thread that folds and one for each store, all on one file.
+On a Frappe site its queue does this; here it is a thread that folds and two for each store, woken by events, all on one
+file.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import threading
 from dataclasses import fields, replace
 
+from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.orders.importing import due_poll, fetch_pushed
+from marketplace_sync.orders.inbox import Received
+from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
@@ -26,18 +31,23 @@ class Workers:
 		self._site = site
 		# A worker hears wake-ups while it waits; a drain that lingers does not.
 		self._timing = replace(timing or Timing(), linger=0.0)
-		self._stores = [store.name for store in site.stores()]
+		stores = site.stores()
 		site.db.commit()
+		self._stores = [store.name for store in stores]
+		self._importing = [store.name for store in stores if store.import_orders and store.connected]
 		self._stopping = threading.Event()
 		self._threads: list[threading.Thread] = []
 		self._failures: list[BaseException] = []
 		self.totals = {store: DrainReport(store) for store in self._stores}
 		"""What was done so far: the counts of all drains of a store added up, the rest as in the last."""
+		self.booked = {store: BookReport() for store in self._importing}
+		"""What was booked so far, per store that imports its orders."""
 		self.drained = threading.Condition()
-		"""Notified when a store's drain has ended; guards `totals`."""
+		"""Notified when a store's drain, or a round of its orders, has ended; guards `totals` and `booked`."""
 
 	def __enter__(self) -> Workers:
 		works = [(self._fold, ())] + [(self._drain, (store,)) for store in self._stores]
+		works += [(self._orders, (store,)) for store in self._importing]
 		for work, arguments in works:
 			name = "marketplace-" + "-".join([work.__name__.strip("_"), *arguments])
 			thread = threading.Thread(target=self._guarded, args=(work, *arguments), name=name, daemon=True)
@@ -47,7 +57,9 @@ class Workers:
 
 	def __exit__(self, *_exc: object) -> None:
 		self._stopping.set()
-		self._site.bell.ring([Bell.MOVEMENT, *self._stores])
+		self._site.bell.ring(
+			[Bell.MOVEMENT, *self._stores, *(Bell.ORDERS + store for store in self._importing)]
+		)
 		for thread in self._threads:
 			thread.join()
 		self.check()
@@ -90,3 +102,22 @@ class Workers:
 				due = report.next_due
 				wait = LONGEST_WAIT if due is None else max(0.0, min(LONGEST_WAIT, due - site.now()))
 				site.bell.wait(store, wait)
+
+	def _orders(self, site: EmbeddedSite, store: str) -> None:
+		while not self._stopping.is_set():
+			received = Received()
+			try:
+				received.add(fetch_pushed(site, store))
+				if poll := due_poll(site, store):
+					received.add(poll())
+			except ServiceError:
+				site.db.rollback()  # written down in the store's state, and tried again in the next round
+			report = book_due(site, store)
+			if received.changed:
+				site.wake(
+					[Bell.MOVEMENT]
+				)  # what they hold is to be sent; what was booked the ledger has told
+			with self.drained:
+				self.booked[store].add(report)
+				self.drained.notify_all()
+			site.bell.wait(Bell.ORDERS + store, LONGEST_WAIT)

@@ -29,7 +29,7 @@ from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
 from marketplace_sync.sites.tokens import rotate
-from marketplace_sync.wake import wake_store
+from marketplace_sync.wake import wake_orders, wake_store
 
 SETTINGS = "Customer Marketplace Settings"
 STATE = "Marketplace Store State"
@@ -74,6 +74,17 @@ class FrappeDatabase:
 				f"INSERT INTO `tab{table}` (`{'`, `'.join(columns)}`) VALUES {', '.join([one] * len(rows))}",
 				[value for row in rows for value in row],
 			)
+
+	def insert_missing(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+		if not rows:
+			return 0
+		one = f"({', '.join(['%s'] * len(columns))})"
+		# Not INSERT IGNORE, which would swallow every other error as well.
+		return self.execute(
+			f"INSERT INTO `tab{table}` (`{'`, `'.join(columns)}`) VALUES {', '.join([one] * len(rows))}"
+			" ON DUPLICATE KEY UPDATE name = name",
+			[value for row in rows for value in row],
+		)
 
 	def update_many(
 		self, table: str, columns: Sequence[str], rows: Sequence[Row], set_sql: str, where_sql: str = ""
@@ -252,6 +263,9 @@ class FrappeSite:
 	def wake(self, stores: Iterable[str]) -> None:
 		for store in stores:
 			wake_store(store)
+
+	def wake_orders(self, store: str) -> None:
+		wake_orders(store)
 
 	def notify(self, store: str, subject: str, message: str) -> None:
 		# After the caller's commit: what can't be notified must not take the engine's transaction with it.

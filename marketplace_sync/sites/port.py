@@ -33,6 +33,13 @@ class Database(Protocol):
 		"""One multi-row INSERT. Nothing happens for no rows."""
 		...
 
+	def insert_missing(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
+		"""The same, but rows whose primary key (the first of `columns`) is there already are left as they are.
+
+		Returns how many are new.
+		"""
+		...
+
 	def update_many(
 		self, table: str, columns: Sequence[str], rows: Sequence[Row], set_sql: str, where_sql: str = ""
 	) -> int:
@@ -100,6 +107,12 @@ class Store:
 	"""The Tokopedia rule (DOMAIN.md A8)."""
 	connected: bool = True
 	"""Credentials are complete and the owner has consented."""
+	customer: str = ""
+	tokopedia_customer: str = ""
+	"""On whom orders of a merged shop's Tokopedia storefront are booked; '' = the same."""
+	import_orders: bool = False
+	orders_from: str = ""
+	"""Orders placed before this are left alone; as `Site.stamp` writes times, '' = all."""
 
 
 class Transport(Protocol):
@@ -158,6 +171,10 @@ class Site(Protocol):
 
 	def wake(self, stores: Iterable[str]) -> None:
 		"""Have these stores drained soon. Never raises."""
+		...
+
+	def wake_orders(self, store: str) -> None:
+		"""Have the store's pushed orders fetched, and what is in its inbox booked, soon. Never raises."""
 		...
 
 	def notify(self, store: str, subject: str, message: str) -> None:

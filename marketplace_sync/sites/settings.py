@@ -8,8 +8,8 @@ from marketplace_sync.sites.port import Database, FeedingWarehouse, Row, Sellabl
 _STORES = """
 	SELECT s.name, s.customer_name, s.customer, s.company, s.marketplace, s.buffer_qty, s.allocation_percent,
 		s.maximum_qty, s.minimum_qty, s.disable_stock_update, s.disabled_by, s.disabled_at, s.disabled_reason,
-		s.calls_per_second, s.disable_on_mismatch, s.app_id, s.app_secret, st.access_token,
-		leaf.name, w.location_id
+		s.calls_per_second, s.disable_on_mismatch, s.app_id, s.app_secret, st.access_token, s.tokopedia_customer,
+		s.import_orders, s.orders_from, leaf.name, w.location_id
 	FROM `tabCustomer Marketplace Settings` s
 	LEFT JOIN `tabMarketplace Store State` st ON st.name = s.name
 	LEFT JOIN `tabMarketplace Store Warehouse` w ON w.parent = s.name
@@ -31,7 +31,8 @@ def read_stores(db: Database) -> list[Store]:
 def _store(rows: list[Row]) -> Store:
 	(
 		name, customer_name, customer, company, marketplace, buffer_qty, percent, maximum, minimum, disabled, by, at,
-		why, calls_per_second, on_mismatch, app_id, app_secret, access_token, *_
+		why, calls_per_second, on_mismatch, app_id, app_secret, access_token, tokopedia_customer,
+		import_orders, orders_from, *_
 	) = rows[0]  # fmt: skip
 	warehouses: dict[str, str] = {}
 	for row in rows:
@@ -52,4 +53,8 @@ def _store(rows: list[Row]) -> Store:
 		calls_per_second=calls_per_second,
 		disable_on_mismatch=bool(on_mismatch),
 		connected=bool(app_id and app_secret and access_token),
+		customer=customer,
+		tokopedia_customer=tokopedia_customer or "",
+		import_orders=bool(import_orders),
+		orders_from=str(orders_from or ""),
 	)

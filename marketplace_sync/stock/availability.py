@@ -28,6 +28,7 @@ from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import Any
 
+from marketplace_sync.orders.held import read_held
 from marketplace_sync.sites.port import Database, Store
 from marketplace_sync.stock.sellable import exact_ratio, sellable, split
 
@@ -44,7 +45,7 @@ class Stock:
 	actual: Decimal = ZERO
 	reserved: Decimal = ZERO
 	held: Decimal = ZERO
-	"""Marketplace order lines that are not booked yet. Nothing imports orders so far, so it is 0."""
+	"""Marketplace order lines that are not booked yet (orders/held.py)."""
 
 	@property
 	def available(self) -> Decimal:
@@ -137,7 +138,7 @@ def read_offers(
 
 	for piece in _pieces(names):
 		items = read_items(db, piece)
-		for bundle, component, quantity in _read_parts(db, items):
+		for bundle, component, quantity in read_parts(db, items):
 			parts = items[bundle].parts
 			parts[component] = parts.get(component, ZERO) + quantity
 		more = {component for item in items.values() for component in item.parts} - items.keys()
@@ -180,7 +181,6 @@ def read_stock(
 		)
 		for item, warehouse, actual, ordered, production, sub_contract in bins:
 			if item in known:
-				# Held Qty joins here, when orders are imported.
 				found.setdefault(item, {})[warehouse] = Stock(
 					_decimal(actual), _decimal(ordered) + _decimal(production) + _decimal(sub_contract)
 				)
@@ -200,6 +200,10 @@ def read_stock(
 			if item in known:
 				rows = found.setdefault(item, {})
 				rows[warehouse] = rows.get(warehouse, Stock()) + Stock(reserved=_decimal(quantity))
+		for (item, warehouse), quantity in read_held(db, piece, places).items():
+			if item in known:
+				rows = found.setdefault(item, {})
+				rows[warehouse] = rows.get(warehouse, Stock()) + Stock(held=quantity)
 	return found
 
 
@@ -330,7 +334,7 @@ def read_items(db: Database, names: Sequence[str]) -> dict[str, ItemFacts]:
 	return items
 
 
-def _read_parts(db: Database, bundles: Collection[str]) -> Iterator[tuple[str, str, Decimal]]:
+def read_parts(db: Database, bundles: Collection[str]) -> Iterator[tuple[str, str, Decimal]]:
 	"""(bundle, component, stock units in one bundle)."""
 	if not bundles:
 		return

@@ -8,15 +8,16 @@ hand there, 9 store not connected or not set up, 10 throttled, unreachable or wa
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from marketplace_sync.connectors.base import RemoteStatus
 from marketplace_sync.listings.matching import near_misses
 from marketplace_sync.listings.switches import switched_off
+from marketplace_sync.orders.holders import MOST_SHOWN, Holder, holders
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.availability import Offer, read_items, read_offers
+from marketplace_sync.stock.availability import Offer, read_items, read_offers, read_parts
 from marketplace_sync.stock.decision import decide
 from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.status import SYNCED, UNMAPPED, listing_state
@@ -72,6 +73,8 @@ class Diagnosis:
 	causes: tuple[Cause, ...]
 	facts: tuple[tuple[str, str], ...]
 	"""What was looked at: (what, value), times as `moment` gives them."""
+	holders: tuple[Holder, ...] = ()
+	"""The orders behind Held Qty, the oldest first, at most MOST_SHOWN."""
 
 	def text(self) -> str:
 		"""For people, on several lines."""
@@ -79,7 +82,9 @@ class Diagnosis:
 		lines.append(self.summary)
 		for cause in self.causes:
 			lines += [f"- ({cause.number}) {cause.title}: {cause.evidence}", f"  Next: {cause.next_step}"]
-		return "\n".join([*lines, *(f"  {what}: {value}" for what, value in self.facts)])
+		lines += [f"  {what}: {value}" for what, value in self.facts]
+		lines += [f"  {one.text(self.item)}" for one in self.holders]
+		return "\n".join(lines + ["  and more orders"] * (len(self.holders) == MOST_SHOWN))
 
 	def as_dict(self) -> dict[str, Any]:
 		"""For JSON."""
@@ -149,8 +154,12 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 		{(row.item, row.uom) for row in listings},
 		known_stocked=[row.item for row in listings if row.stocked],
 	)
+	holding = _read_holders(site, item, settings) if any(offer.held for offer in offers.values()) else ()
 	return [
-		_listed(site, row, shown[row.name], offers[row.item, row.uom], settings, state, off, of_store)
+		replace(
+			_listed(site, row, shown[row.name], offers[row.item, row.uom], settings, state, off, of_store),
+			holders=holding,
+		)
 		for row in listings
 	]
 
@@ -343,7 +352,8 @@ def _stock(
 			Cause(
 				4,
 				f"Reserved {taken.normalize():f} (Held included) is not less than Actual {offer.actual.normalize():f}.",
-				"Receive stock, or close the orders that reserve it.",
+				"Receive stock, or close the orders that reserve it"
+				+ (", or see to the marketplace orders that hold it." if offer.held else "."),
 			)
 		]
 	rule = store.rule
@@ -434,6 +444,12 @@ def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
+def _read_holders(site: Site, item: str, store: Store) -> tuple[Holder, ...]:
+	"""Orders of any store that hold the item, or its components, in the warehouses that feed this store."""
+	parts = [component for _bundle, component, _quantity in read_parts(site.db, [item])]
+	return tuple(holders(site.db, [item, *parts], [feeding.warehouse for feeding in store.warehouses]))
+
+
 def _read_state(site: Site, store: str) -> _State:
 	found = site.db.rows(
 		"SELECT blocked_until, blocked_reason, circuit_open, circuit_reason, circuit_at, catalogue_at, catalogue_error,"

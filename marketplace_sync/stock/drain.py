@@ -160,7 +160,9 @@ class Drain:
 				now = site.now()
 				leaving = now >= ends or turn.stopped or turn.blocked_until > now
 				# One call at a time while the marketplace does not answer.
+				# Before planning the orders are looked at, which must not hold up calls that have their moments already.
 				may_plan = len(pending) < limit and not (turn.failures and (pending or air))
+				may_plan = may_plan and not (pending and turn.store.import_orders)
 				if leaving:
 					# What has not started is not started any more; what is in the air is waited for.
 					done += [(call, NOT_STARTED) for call in pending]

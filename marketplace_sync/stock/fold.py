@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import partial
 
 from marketplace_sync.listings.matching import match_items
+from marketplace_sync.orders.inbox import look_again
 from marketplace_sync.sites.port import Database, Site
 from marketplace_sync.stock import listing, outbox
 
@@ -110,9 +111,20 @@ def fold(site: Site, *, whole_stores: bool = True) -> set[str]:
 			appeared = [row[1] for row in rows if row[3] == outbox.MAPPING and not row[2]]
 			if appeared:
 				match_items(site, appeared)  # before the rows that tell of these items are gone
+			if any(row[3] in outbox.FREEING for row in rows):
+				_orders_look_again(site)
 			stores |= _retrying(site, partial(_fold_items, site, rows))
 		if len(rows) < ROWS_PER_FOLD:
 			return stores | (_fold_stores(site) if whole_stores else set())
+
+
+def _orders_look_again(site: Site) -> None:
+	"""What orders may have waited for has changed: a mapping, an item, settings. Commits."""
+	if look_again(site.db, site.now()):
+		site.db.commit()
+		for store in site.stores():
+			site.wake_orders(store.name)
+	site.db.commit()
 
 
 def _retrying(site: Site, work: Callable[[], set[str]], attempts: int = 5) -> set[str]:
@@ -181,6 +193,8 @@ def _fold_stores(site: Site) -> set[str]:
 		db.commit()
 		if not ours:
 			return touched
+		if any(row[2] in outbox.FREEING for row in ours):
+			_orders_look_again(site)
 		everyone = [row[0] for row in db.rows(f"SELECT DISTINCT store FROM `tab{_LISTING}`")]
 		effects: dict[str, _Effect] = {}
 		for _name, for_store, kind, cause in ours:

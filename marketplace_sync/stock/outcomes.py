@@ -27,6 +27,9 @@ class Timing:
 	"""A lock whose end nobody told is tried again after this long, and one with an end at the latest then."""
 	reject_retry: float = 3_600.0
 	longest_reject_retry: float = 86_400.0
+	stale_wait: float = 30.0
+	"""After a compare-and-set found another number, nothing is raised above that one for this long: by then the order that
+	lowered it is in the marketplace's list."""
 	linger: float = 5.0
 	"""A coordinator waits this long for something that becomes due, before it leaves."""
 	unwell_after: int = 3
@@ -52,7 +55,7 @@ class Change:
 	bounds_until: float = 0.0
 	delisted: bool = False
 	confirmed: bool = False
-	"""The marketplace confirmed `acked_qty` just now."""
+	"""The marketplace confirmed, or told, `acked_qty` just now."""
 
 
 def unsent(listing: Listing, now: float) -> Change:
@@ -135,6 +138,25 @@ def after(
 		attempts = tried(listing.hold == rows.BACK_OFF)
 		until = _told(result, now) or now + back_off(timing, attempts, rng)
 		return replace(kept, hold=rows.BACK_OFF, due_at=until, code=code, attempts=attempts + 1)
+	if outcome is Outcome.STALE:
+		# Somebody bought, or edited by hand. What was bought may not be in the order list yet, so for a while nothing is
+		# raised above what is shown.
+		shown = rows.UNKNOWN if result.lowest is None else result.lowest
+		attempts = tried(listing.reason_code == "stale")
+		return replace(
+			kept,
+			acked_qty=shown,
+			verify=rows.BELIEVE if shown != rows.UNKNOWN else rows.READ_BACK,
+			floor_qty=rows.UNKNOWN,
+			ceiling_qty=shown,
+			bounds_until=now + timing.stale_wait if shown != rows.UNKNOWN else 0.0,
+			due_at=now + (back_off(timing, attempts, rng) if attempts >= 3 else 0.0),
+			hold=rows.BACK_OFF if attempts >= 3 else "",
+			attempts=attempts + 1,
+			code="stale",
+			# An order from before this moment is in that number: it must not be taken off once more (orders/own_sale.py).
+			confirmed=shown != rows.UNKNOWN,
+		)
 	if outcome is Outcome.LOCKED:
 		# The end is believed, but looked at hourly at the latest: campaigns are cut short.
 		until = min(result.retry_at or now + timing.lock_retry, now + timing.lock_retry)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from marketplace_sync.connectors.base import ListingRef, StockLine
+from marketplace_sync.connectors.base import ListingRef, Outcome, ServiceError, StockLine
 from marketplace_sync.listings.switches import switched_off
+from marketplace_sync.orders.importing import PASSING, look, note_error
+from marketplace_sync.orders.inbox import Received
 from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.availability import Offer, read_offers
-from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, decide
+from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, Decision, decide
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
 
 LISTINGS_PER_SLICE = 1_000
+LOOK_EVERY = 0.5
+"""Seconds. Quantities are read with the orders of at most this long ago in the inbox."""
 
 
 class Planner:
@@ -30,6 +34,9 @@ class Planner:
 		self.wait_until = 0.0
 		self.speed = turn.normal_rate
 		"""Calls per second as of the last look at the store's state."""
+		self.looked_at = 0.0
+		self.raises_wait = False
+		"""The store's orders could not be read just now: what it sold is not known, so nothing is raised."""
 
 	def plan(self) -> tuple[list[Call], int]:
 		"""The next calls, marked as in the air and committed; and how many listings were dealt with without one.
@@ -109,6 +116,8 @@ class Planner:
 		would be acknowledged with the quantity from before it.
 		"""
 		listings = self.due(room)
+		if listings and self.look():
+			listings = self.due(room)  # what the orders say of the marketplace's own numbers
 		self.site.checkpoint("plan: versions read")
 		# Settings are part of the answer, so they are read as late as the quantities.
 		self.turn.store = self.site.store(self.turn.name)
@@ -116,6 +125,41 @@ class Planner:
 			self.turn.stopped = True
 			return [], {}, {}
 		return listings, *self.quantities(listings)
+
+	def look(self) -> bool:
+		"""Orders first: bring the store's inbox up to date, so that what it sold is held before quantities are read.
+
+		Returns whether that changed anything. It never waits for booking. While the orders can't be read for a passing
+		reason nothing is raised (what was sold meanwhile would be put on sale again); a store whose orders can't be read
+		at all is treated like one without, and its state says so.
+		"""
+		turn = self.turn
+		if not turn.store.import_orders or self.site.now() < self.looked_at + LOOK_EVERY:
+			return False
+		self.site.db.commit()
+		self.raises_wait = False
+		answered = True
+		try:
+			received = look(self.site, turn.store, turn.connector)
+		except ServiceError as error:
+			self.site.db.rollback()
+			note_error(self.site, turn.name, error)
+			self.raises_wait = error.outcome in PASSING
+			# The calls of this slice will be refused as well and the token rotated: the next slice has to look.
+			answered = error.outcome is not Outcome.UNAUTHORISED
+			received = Received()
+		if received is None:
+			# Too much for a moment like this: whoever imports the store's orders is called.
+			self.raises_wait = True
+			self.site.wake_orders(turn.name)
+			received = Received()
+		self.looked_at = self.site.now() if answered else 0.0
+		if received.names:
+			self.site.wake_orders(turn.name)
+		if not received.changed:
+			return False
+		self.site.wake(fold(self.site, whole_stores=False) - {turn.name})
+		return True
 
 	def due(self, room: int) -> list[Listing]:
 		"""The most urgent due listings for `room` calls, events before resyncs."""
@@ -175,6 +219,19 @@ class Planner:
 			turn.closed_locations,
 			now,
 		)
+		if (
+			self.raises_wait
+			and decision.step in (SEND_IT, READ_IT)
+			and (listing.acked_qty == rows.UNKNOWN or decision.quantity > listing.acked_qty)
+		):
+			decision = Decision(
+				HOLD_IT,
+				decision.quantity,
+				hold=rows.BACK_OFF,
+				code="orders_unread",
+				reason="The store's orders could not be read, so nothing is raised until they are.",
+				due_at=now + turn.timing.back_off,
+			)
 		return Planned(listing, decision, listing.stocked or (offer is not None and not offer.problem))
 
 	# -- grouping ------------------------------------------------------------------------------------------
@@ -186,7 +243,8 @@ class Planner:
 		reads = [plan for plan in ordered if plan.decision.step == READ_IT]
 		groups_of_reads = connector.group_reads([reference(plan) for plan in reads])
 		calls = [Call([by_name[ref.key] for ref in group], reads=True) for group in groups_of_reads]
-		lines = [_line(plan) for plan in ordered if plan.decision.step == SEND_IT]
+		compares = connector.capabilities.compare_and_set
+		lines = [_line(plan, compares) for plan in ordered if plan.decision.step == SEND_IT]
 		groups = connector.group([line for line in lines if line.key not in limits])
 		for suspects in connector.group([line for line in lines if line.key in limits]):
 			size = min(limits[line.key] for line in suspects)
@@ -283,10 +341,13 @@ def _urgency(plan: Planned) -> tuple[int, int, float]:
 	return (plan.listing.priority, 0 if lower else 1, plan.listing.due_at)
 
 
-def _line(plan: Planned) -> StockLine:
+def _line(plan: Planned, compare_and_set: bool) -> StockLine:
 	listing, decision = plan.listing, plan.decision
+	believed = listing.verify == rows.BELIEVE and listing.acked_qty != rows.UNKNOWN
+	change_from = listing.acked_qty if compare_and_set and believed else None
 	return StockLine(
 		key=listing.name,
+		change_from=change_from,
 		product_id=listing.product_id,
 		sku_id=listing.sku_id,
 		seller_sku=listing.seller_sku,

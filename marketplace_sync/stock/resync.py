@@ -72,7 +72,7 @@ def resync(
 
 
 def moved_items(db: Database, since: str) -> set[str]:
-	"""Items with a ledger entry created, or Bin quantities touched, since a moment (as the host's Datetime text).
+	"""Items with a ledger entry created, Bin quantities touched, or a marketplace's order changed, since a moment (as the host's Datetime text).
 
 	`creation`, not the posting date: an entry that was backdated today moved today. A Bin is touched by reservations,
 	but by purchase orders and valuation too: the net is wider than it need be, and what did not change costs no call.
@@ -84,6 +84,14 @@ def moved_items(db: Database, since: str) -> set[str]:
 		row[0]
 		for row in db.rows(
 			"SELECT DISTINCT item_code FROM `tabStock Ledger Entry` WHERE creation >= %s", (since,)
+		)
+	}
+	found |= {
+		row[0]
+		for row in db.rows(
+			"SELECT DISTINCT i.item FROM `tabMarketplace Order` o JOIN `tabMarketplace Order Item` i ON i.parent = o.name"
+			" WHERE o.modified >= %s AND i.item IS NOT NULL",
+			(since,),
 		)
 	}
 	return found

@@ -365,15 +365,28 @@ class Settler:
 			" acked_at = CASE WHEN v.known = 1 THEN v.at ELSE t.acked_at END,"
 			" remote_qty = CASE WHEN v.known > 0 THEN v.qty ELSE t.remote_qty END,"
 			" remote_at = CASE WHEN v.known > 0 THEN v.at ELSE t.remote_at END,"
-			# Only a refusal for its bounds asks which bounds there are.
-			" floor_qty = CASE WHEN v.lowest >= 0 AND v.code = 'clamped' THEN v.lowest ELSE t.floor_qty END,"
-			" bounds_until = CASE WHEN v.lowest >= 0 AND v.code = 'clamped'"
-			f" THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
+			f"{self._bounds_sql()}"
 			# Who stopped believing while it was read is not answered by it.
 			f" verify = CASE WHEN t.verify = {rows.READING} THEN v.verify ELSE t.verify END,"
 			f" due_at = CASE WHEN t.desired_ver <> v.ver AND v.hold = '{rows.PARKED}' THEN v.at ELSE v.due END,"
 			" lease_token = v.token, hold = v.hold, reason_code = v.code, reason = v.reason",
 			"t.lease_token <= v.token",
+		)
+
+	def _bounds_sql(self) -> str:
+		# Only a refusal for its bounds asks which bounds there are.
+		asked = "v.lowest >= 0 AND v.code = 'clamped'"
+		if not self.turn.connector.capabilities.compare_and_set:
+			return (
+				f" floor_qty = CASE WHEN {asked} THEN v.lowest ELSE t.floor_qty END,"
+				f" bounds_until = CASE WHEN {asked} THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
+			)
+		# What is shown may be lower by a sale that is in no list yet: as after Outcome.STALE nothing is raised for a while.
+		return (
+			f" ceiling_qty = CASE WHEN {asked} THEN t.ceiling_qty WHEN v.known = 1 THEN v.qty ELSE t.ceiling_qty END,"
+			f" floor_qty = CASE WHEN {asked} THEN v.lowest WHEN v.known = 1 THEN {rows.UNKNOWN} ELSE t.floor_qty END,"
+			f" bounds_until = CASE WHEN {asked} THEN v.at + {self.turn.timing.lock_retry}"
+			f" WHEN v.known = 1 THEN v.at + {self.turn.timing.stale_wait} ELSE t.bounds_until END,"
 		)
 
 	# -- the store -----------------------------------------------------------------------------------------

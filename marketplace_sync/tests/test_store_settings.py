@@ -13,7 +13,7 @@ from frappe.utils import cint
 from marketplace_sync import api
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.tests import utils
-from marketplace_sync.tests.utils import BACK, COMPANY, GROUP, SHOP, SPARE
+from marketplace_sync.tests.utils import BACK, CLEARING, COMPANY, GROUP, SHOP, SPARE
 
 SETTINGS = "Customer Marketplace Settings"
 
@@ -29,6 +29,7 @@ class TestBadInput(utils.StoreTestCase):
 				"marketplace": "Shopee",
 				"company": COMPANY,
 				"warehouses": [{"warehouse": SHOP}],
+				"accounts": [{"purpose": "Clearing", "account": CLEARING}],
 				**fields,
 			}
 		)

@@ -33,6 +33,7 @@ SHOP = f"Shop - {ABBR}"
 SPARE = f"Spare - {ABBR}"
 BACK = f"Back Room - {ABBR}"
 """SHOP and SPARE are in GROUP, BACK is not."""
+CLEARING = f"Marketplace Clearing - {ABBR}"
 _numbers = itertools.count(1)
 
 
@@ -76,10 +77,26 @@ def world() -> None:
 				parent_warehouse=parent,
 				is_group=is_group,
 			).insert()
+	account(CLEARING, "Bank Accounts")
 	for supplier in ("Marketplace Test Supplier",):
 		if not frappe.db.exists("Supplier", supplier):
 			frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()
 	frappe.db.commit()
+
+
+def account(name: str, group: str, **fields: Any) -> str:
+	"""An account of the company in a group of its chart, e.g. "Bank Accounts"."""
+	if not frappe.db.exists("Account", name):
+		frappe.get_doc(
+			{
+				"doctype": "Account",
+				"account_name": name.removesuffix(f" - {ABBR}"),
+				"parent_account": f"{group} - {ABBR}",
+				"company": COMPANY,
+				**fields,
+			}
+		).insert()
+	return name
 
 
 def leaf(doctype: str) -> str:
@@ -277,6 +294,7 @@ def connect_shop(sandbox: SandboxServer, marketplace: str, shop: dict[str, Any],
 			"marketplace": marketplace,
 			"company": COMPANY,
 			"warehouses": [{"warehouse": SHOP}],
+			"accounts": [{"purpose": "Clearing", "account": CLEARING}],
 			"shop_id": shop["id"],
 			"base_url": addresses[0],
 			"auth_url": addresses[1],
@@ -319,6 +337,9 @@ def synchronise() -> None:
 
 
 def delete_stores() -> None:
+	# Orders first: a store whose orders have documents is kept.
+	for table in ("Order", "Order Item", "Order Event", "Held Qty", "Payout", "Payout Line"):
+		frappe.db.delete(f"Marketplace {table}")
 	for store in frappe.get_all("Customer Marketplace Settings", pluck="name"):
 		frappe.delete_doc("Customer Marketplace Settings", store, force=True)
 	frappe.db.commit()

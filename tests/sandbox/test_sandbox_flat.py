@@ -57,11 +57,19 @@ def test_listings_page(flat):
 
 
 def test_orders(flat, control):
-	order = control.place_order("f", {"A": 2})
+	order = control.place_order(
+		"f", {"A": 2}, prices={"A": "1000.25"}, seller_discounts={"A": 100}, seller_voucher="0.50"
+	)
 	found = flat.get("orders?updated_since=0").json["orders"]
-	assert [(one["id"], one["status"], one["lines"]) for one in found] == [
-		(order["id"], "PAID", [{"sku": "A", "quantity": 2}])
-	]
+	assert [(one["id"], one["status"]) for one in found] == [(order["id"], "PAID")]
+	line = {"sku": "A", "quantity": 2, "cancelled": 0, "price": "1000.25", "discount": "100.00"} | {
+		"product": found[0]["lines"][0]["product"]
+	}
+	assert found[0]["lines"] == [line]
+	assert (found[0]["total"], found[0]["currency"]) == ("1900.00", "IDR")
+	since = found[0]["updated_at"]
+	assert flat.get(f"orders?updated_since={since}").json["orders"] == found  # inclusive
+	assert flat.get(f"orders?updated_since={since + 1}").json["orders"] == []
 
 
 def test_token(flat, control):

@@ -285,7 +285,10 @@ def test_orders(shopee, control):
 		("A", "", 2),
 		("", "C", 1),
 	]
-	assert full["response"]["order_list"][0]["total_amount"] == 40000
+	assert "total_amount" not in full["response"]["order_list"][0]  # told only once it is paid
+	control.set_order_status("100001", order["id"], "READY_TO_SHIP")
+	paid = shopee.get("order/get_order_detail", order_sn_list=order["id"], response_optional_fields=fields)
+	assert paid["response"]["order_list"][0]["total_amount"] == 40000
 	control.set_order_status("100001", order["id"], "CANCELLED")
 	assert control.stock("100001") == {"A": 5, "B": 3, "C": 9}
 	control.set_order_status("100001", order["id"], "CANCELLED")  # gives back once

@@ -220,6 +220,27 @@ class SimConnector(Connector):
 	def locations(self):
 		return []
 
+	def changed_orders(self, pace, since, until, *, returns=False):
+		return iter(())
+
+	def fetch_orders(self, pace, order_ids):
+		return []
+
+	@classmethod
+	def parse_order(cls, raw):
+		raise AssertionError("the simulator does not store orders as text")
+
+	def settlements(self, pace, since, until):
+		return iter(())
+
+	@classmethod
+	def is_genuine_push(cls, app_id, app_secret, url, signature, body):
+		raise AssertionError("the simulator's pushes are not signed")
+
+	@classmethod
+	def read_push(cls, body):
+		raise AssertionError("the simulator's pushes have no bytes")
+
 	def consent_url(self, redirect_url, state):
 		raise AssertionError("the simulator needs no consent")
 

@@ -5,19 +5,23 @@ A suite that stays green without a guard would prove nothing about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from types import ModuleType
+from typing import Any
 
 from marketplace_sync.connectors.base import Outcome
-from marketplace_sync.stock import settle
+from marketplace_sync.orders import inbox, own_sale
+from marketplace_sync.stock import availability, settle
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.listing import read_listings
 from marketplace_sync.stock.plan import Planner
 from marketplace_sync.stock.settle import Settler
 
+from .buyers import Trade
 from .marketplace import Broken
-from .world import run_seed
+from .world import _Worker, run_seed, share_of
 
 
 class _AcknowledgesThePresent(Settler):
@@ -86,21 +90,95 @@ def _as_it_is() -> Iterator[None]:
 	yield
 
 
+# -- orders ----------------------------------------------------------------------------------------------------------
+def _instead(module: ModuleType, name: str, other: object) -> Callable[[], AbstractContextManager[None]]:
+	@contextmanager
+	def patched() -> Iterator[None]:
+		real = getattr(module, name)
+		setattr(module, name, other)
+		try:
+			yield
+		finally:
+			setattr(module, name, real)
+
+	return patched
+
+
+class _NeverLooks(Planner):
+	def look(self) -> bool:
+		return False
+
+
+class _NoLook(Drain):
+	planner = _NeverLooks
+
+
+class _AnyOrder:
+	"""A database for which every snapshot counts, however old."""
+
+	def __init__(self, db: object):
+		self._db = db
+
+	def __getattr__(self, name: str) -> Any:
+		return getattr(self._db, name)
+
+	def update_many(self, table, columns, rows, set_sql, where_sql=""):
+		if "t.updated_at < v.updated" in where_sql:
+			where_sql = ""
+		return self._db.update_many(table, columns, rows, set_sql, where_sql)
+
+
+@contextmanager
+def _any_snapshot() -> Iterator[None]:
+	real = inbox._receive
+
+	def receive(site, *more):
+		db = site.db
+		site.db = _AnyOrder(db)
+		try:
+			return real(site, *more)
+		finally:
+			site.db = db
+
+	inbox._receive = receive
+	try:
+		yield
+	finally:
+		inbox._receive = real
+
+
+class _ReleasesFirst(Trade):
+	"""Booking gives the hold up in a transaction of its own, before there is a document."""
+
+	def book_order(self, worker: _Worker, name: str) -> None:
+		self.release(worker, name)
+		worker.db.commit()
+		super().book_order(worker, name)
+
+
 MUTATIONS = {
-	"no version check": (_NoVersionCheck, _as_it_is),
-	"no quarantine": (Drain, _no_quarantine),
-	"quantities before versions": (_ReadOrder, _as_it_is),
-	"no send deadline": (_NoSendDeadline, _as_it_is),
+	"no version check": (_NoVersionCheck, None, _as_it_is),
+	"no quarantine": (Drain, None, _no_quarantine),
+	"quantities before versions": (_ReadOrder, None, _as_it_is),
+	"no send deadline": (_NoSendDeadline, None, _as_it_is),
+	"no Held Qty": (Drain, Trade, _instead(availability, "read_held", lambda db, items, warehouses: {})),
+	"no look at the orders": (_NoLook, Trade, _as_it_is),
+	"any snapshot counts": (Drain, Trade, _any_snapshot),
+	"every own sale is certain": (Drain, Trade, _instead(own_sale, "_CERTAIN", "1 = 1")),
+	"the hold goes before the document comes": (Drain, _ReleasesFirst, _as_it_is),
 }
+"""Name -> the engine, the trade (None: without buyers, as fewer seeds then show it), and what is patched."""
 
 
 def first_failing_seed(mutation: str, most: int) -> tuple[int, str] | None:
 	"""The first seed below `most` that notices the missing guard, and what it says."""
-	drain_class, patched = MUTATIONS[mutation]
+	drain_class, trade_class, patched = MUTATIONS[mutation]
 	with patched():
 		for seed in range(most):
+			if trade_class and share_of(seed) >= trade_class.share:
+				continue  # it has no buyers
 			try:
-				run_seed(seed, drain_class)
+				run_seed(seed, drain_class, trade_class=trade_class)
 			except Broken as broken:
 				return seed, str(broken)
 	return None

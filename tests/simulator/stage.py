@@ -21,7 +21,7 @@ class Stage(World):
 	"""`items` are listed under their own code; every listing shows 99 at first. Default Timing and time-outs."""
 
 	def __init__(self, items: Sequence[str] = ("A",), stock: int = 10, **abilities):
-		super().__init__(1, faults=False)
+		super().__init__(1, faults=False, trade_class=None)
 		self.shop.capabilities = Capabilities(
 			**{
 				"lines_per_call": 50,

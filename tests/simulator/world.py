@@ -20,6 +20,7 @@ from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep
 
+from .buyers import Trade, Watch
 from .clockwork import Clockwork
 from .marketplace import Broken, Faults, SimConnector, SimMarketplace
 
@@ -39,6 +40,13 @@ TIMING = Timing(
 TRADING_SECONDS = 50.0
 CALM_SECONDS = 3_000.0
 WORKERS = 3
+COMPARING_SHARE = 0.2
+"""Of the seeds: these have a marketplace with compare-and-set."""
+
+
+def share_of(seed: int) -> float:
+	"""Where a seed stands between 0 and 1: it decides whether it has buyers, and which dialect."""
+	return random.Random(f"dialect {seed}").random()
 
 
 class Killed(BaseException):
@@ -69,13 +77,19 @@ class _Worker:
 	"""A worker process: a `Site` whose checkpoints pause or kill it."""
 
 	# A transaction that writes is open here; another worker can't run on the same connection, but a kill can happen.
-	IN_TRANSACTION = frozenset({"fold: listings touched"})
+	IN_TRANSACTION = frozenset({"fold: listings touched", "inbox: orders locked", "booking: written"})
 
 	def __init__(self, world: World):
 		self.world = world
 		self.dead = False
 		self.rng = world.rng
 		self.db = _DeadDatabase(world, self)
+		self.watch: Watch | None = None
+		self._paused = 0.0
+
+	def own_time(self) -> float:
+		"""Seconds that only this worker's own doing moves on: pauses, and what others did meanwhile, left out."""
+		return self.world.clock.now - self._paused
 
 	def now(self) -> float:
 		return self.world.clock.now
@@ -93,7 +107,8 @@ class _Worker:
 
 	def connector(self, store: str) -> SimConnector:
 		account = Account("Simulated", "", "", "app", "secret", access_token=self.world.saved_token)
-		return SimConnector(account, self.world.shop)
+		trade = self.world.trade
+		return trade.connector(account, self) if trade else SimConnector(account, self.world.shop)
 
 	def refresh_tokens(self, store: str, refused_token: str) -> bool:
 		self.world.saved_token = self.world.shop.token
@@ -106,20 +121,40 @@ class _Worker:
 		for _store in stores:
 			self.world.wake()
 
+	def wake_orders(self, store: str) -> None:
+		if self.world.trade:
+			self.world.trade.wake()
+
 	def notify(self, store: str, subject: str, message: str) -> None:
 		pass
 
 	def sleep(self, seconds: float) -> None:
-		self.world.clock.pass_until(self.world.clock.now + seconds)
+		until = self.world.clock.now + seconds
+		self.world.clock.pass_until(until)
+		self.was_held_up(self.world.clock.now - until)
 		if self.dead:
 			raise Killed
+
+	def late(self) -> float:
+		"""Seconds that an answer to an order call is longer on its way than usual."""
+		world = self.world
+		lost = not world.calm and world.rng.random() < world.pause_share
+		return world.rng.choice((0.5, 2.0, 6.0)) if lost else 0.0
+
+	def was_held_up(self, seconds: float) -> None:
+		self._paused += max(0.0, seconds)
 
 	def checkpoint(self, name: str) -> None:
 		world = self.world
 		if self.dead:
 			raise Killed
-		if world.calm:
-			return
+		if not world.calm:
+			self._misfortune(name)
+		if world.trade:
+			world.trade.checkpoint(self, name)
+
+	def _misfortune(self, name: str) -> None:
+		world = self.world
 		if name == "call: about to start":
 			return  # the transport decides when a thread gets to run
 		dice = world.rng.random()
@@ -129,7 +164,9 @@ class _Worker:
 		if name in self.IN_TRANSACTION:
 			return
 		if dice < world.kill_share + world.pause_share:
-			self.sleep(world.rng.choice((0.01, 0.2, 1.0, 4.0, 12.0)))
+			pause = world.rng.choice((0.01, 0.2, 1.0, 4.0, 12.0))
+			self._paused += pause
+			self.sleep(pause)
 
 
 class _Transport:
@@ -153,6 +190,7 @@ class _Transport:
 			try:
 				answer = work()
 			except Broken:
+				world.over = True
 				raise
 			except Exception as error:  # as the threads of the hosts do it
 				answer = error
@@ -172,6 +210,7 @@ class _Transport:
 		while not self.answers and clock.now <= until:
 			if not clock.step(until):
 				break
+		self.worker.was_held_up(clock.now - until)
 		if self.worker.dead:
 			raise Killed
 		found, self.answers = self.answers, []
@@ -179,7 +218,7 @@ class _Transport:
 
 	def close(self) -> None:
 		clock = self.world.clock
-		while self.running and not self.worker.dead:
+		while self.running and not self.worker.dead and not self.world.over:
 			moment = clock.next_moment()
 			if moment is None:
 				return
@@ -189,12 +228,21 @@ class _Transport:
 class World:
 	"""Everything of one seed. `drain_class` lets the mutation gate take a guard away."""
 
-	def __init__(self, seed: int, drain_class: type[Drain] = Drain, *, faults: bool = True):
+	def __init__(
+		self,
+		seed: int,
+		drain_class: type[Drain] = Drain,
+		*,
+		faults: bool = True,
+		trade_class: type[Trade] | None = Trade,
+	):
 		self.seed = seed
 		self.rng = random.Random(seed)
 		self.clock = Clockwork()
 		self.drain_class = drain_class
 		self.calm = not faults
+		self.over = False
+		"""An invariant is broken: nobody waits for an answer any more."""
 		self.faulty = faults
 		self.changes = 0
 		self.saved_token = "token-0"
@@ -211,7 +259,9 @@ class World:
 		harsh = self.rng.random() < 0.5
 		self.kill_share = self.rng.choice((0.0, 0.005, 0.03)) if faults else 0.0
 		self.pause_share = self.rng.choice((0.0, 0.03, 0.12 if harsh else 0.03)) if faults else 0.0
-		self.shop = SimMarketplace(
+		dice = share_of(seed)
+		trades = trade_class is not None and dice < trade_class.share
+		self.shop = (trade_class.marketplace if trade_class and trades else SimMarketplace)(
 			self.clock,
 			self.rng,
 			Capabilities(
@@ -229,7 +279,10 @@ class World:
 		self.stock: dict[str, tuple[int, int]] = {}
 		"""Item -> (Actual, Reserved), kept beside the database for an independent answer."""
 		self.buffer = 0
+		self.trade: Trade | None = None
 		self._set_up()
+		if trades and trade_class:
+			self.trade = trade_class(self, compare_and_set=dice < COMPARING_SHARE)
 
 	# -- the cast ------------------------------------------------------------------------------------------
 	def _set_up(self) -> None:
@@ -240,8 +293,8 @@ class World:
 		)
 		db.execute(
 			"INSERT INTO `tabCustomer Marketplace Settings` (name, customer, customer_name, marketplace, company,"
-			" disable_stock_update, allocation_percent, app_id, app_secret, shop_id)"
-			" VALUES (%s, 'Shop', 'Shop', 'Shopee', 'SIM', 0, 100, 'app', 'secret', '1')",
+			" disable_stock_update, allocation_percent, app_id, app_secret, shop_id, import_orders)"
+			" VALUES (%s, 'Shop', 'Shop', 'Shopee', 'SIM', 0, 100, 'app', 'secret', '1', 0)",
 			(STORE,),
 		)
 		db.execute(
@@ -296,10 +349,19 @@ class World:
 			)
 		self._list("BUNDLE-0", "BUNDLE", "PB")
 
-	def sellable(self, item: str) -> int:
-		"""The number that a listing of the item has to show, by code that shares nothing with the engine's."""
-		parts = self.parts if item == "BUNDLE" else {item: 1}
-		counts = [(self.stock[part][0] - self.stock[part][1]) // each for part, each in parts.items()]
+	def parts_of(self, item: str) -> dict[str, int]:
+		return self.parts if item == "BUNDLE" else {item: 1}
+
+	def sellable(self, item: str, held: Callable[[str], int] | None = None) -> int:
+		"""The number that a listing of the item has to show, by code that shares nothing with the engine's.
+
+		`held` tells the units that unbooked orders hold; by default those of the inbox.
+		"""
+		held = held or (self.trade.held if self.trade else lambda part: 0)
+		counts = [
+			(self.stock[part][0] - self.stock[part][1] - held(part)) // each
+			for part, each in self.parts_of(item).items()
+		]
 		return max(0, min(counts) - self.buffer)
 
 	# -- users ---------------------------------------------------------------------------------------------
@@ -311,7 +373,8 @@ class World:
 		actual, reserved = self.stock[item]
 		kind = rng.random()
 		if kind < 0.5:
-			reserved = max(0, reserved + rng.choice((-2, -1, 1, 1, 2, 3)))
+			promised = self.trade.promised(item) if self.trade else 0
+			reserved = max(promised, reserved + rng.choice((-2, -1, 1, 1, 2, 3)))
 		else:
 			actual = max(0, actual + rng.choice((-5, -1, 1, 4, 10)))
 		db.execute(
@@ -434,13 +497,15 @@ class World:
 				continue
 			if listing.priority:
 				raise Broken(f"bounded and explained: {listing.name} is clean and waits")
-			parts = set(self.parts) if listing.item == "BUNDLE" else {listing.item}
+			parts = {listing.item, *self.parts_of(listing.item)}
 			known = not everything and not parts & (waiting | self.missed_capture)
 			if known and listing.sku_id not in self.hand_edited:
 				shown = self.shop.shown[listing.sku_id]
-				if shown != self.sellable(listing.item):
+				unseen = self.trade.unseen(listing.sku_id) if self.trade else {0}
+				if shown - self.sellable(listing.item) not in unseen:
 					raise Broken(
 						f"ack soundness: {listing.sku_id} shows {shown}, sellable is {self.sellable(listing.item)},"
+						f" {unseen} of that by changes that are not in the inbox,"
 						f" and version {listing.acked_ver} is acknowledged"
 					)
 				if self.shop.may_still_change(listing.sku_id):
@@ -483,6 +548,8 @@ class World:
 		burst = rng.random() < 0.3
 		for _ in range(25):
 			clock.after(rng.random() * (3.0 if burst else TRADING_SECONDS), self._change)
+		if self.trade:
+			self.trade.begin(TRADING_SECONDS)
 		if rng.random() < 0.3:
 			clock.after(rng.random() * TRADING_SECONDS, self._change_rule)
 		if rng.random() < 0.3:
@@ -506,23 +573,35 @@ class World:
 		while True:
 			self._sweep()
 			self.wake()
+			if self.trade:
+				self.trade.wake()
 			clock.pass_until(clock.now + 7.0)
-			if self._in_sync() and not self.busy_workers:
+			if self._in_sync() and not self.busy_workers and (not self.trade or self.trade.at_rest()):
 				break
 			if clock.now > ends:
 				raise Broken(f"convergence: still not in sync after {CALM_SECONDS:.0f} s: {self._late()}")
 		self.check()
+		if self.trade:
+			self.trade.check_at_rest()
 		for sku, shown in self.shop.shown.items():
-			right = self.sellable(sku.rpartition("-")[0])
+			right = self.sellable(self.trade.items[sku] if self.trade else sku.rpartition("-")[0])
 			if shown != right:
 				raise Broken(f"convergence: {sku} shows {shown}, sellable is {right}")
 		return Result(self.seed, self.changes, self.shop.calls)
 
 	def _late(self) -> str:
 		late = read_listings(self.site.db, "desired_ver > acked_ver LIMIT 1", ())
+		if self.trade and not late:
+			return self.trade.late()
 		return repr(late[0]) if late else "outbox rows are left"
 
 
-def run_seed(seed: int, drain_class: type[Drain] = Drain, *, faults: bool = True) -> Result:
+def run_seed(
+	seed: int,
+	drain_class: type[Drain] = Drain,
+	*,
+	faults: bool = True,
+	trade_class: type[Trade] | None = Trade,
+) -> Result:
 	"""Run one seed. Raises Broken."""
-	return World(seed, drain_class, faults=faults).run()
+	return World(seed, drain_class, faults=faults, trade_class=trade_class).run()

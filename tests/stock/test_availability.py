@@ -59,7 +59,7 @@ def test_statements_do_not_grow_with_the_items():
 		assert len(read_offers(site.db, scenarios.store(), wanted)) == len(set(wanted))
 		return site.db.statements - before
 
-	assert statements(10) == statements(900) <= 7
+	assert statements(10) == statements(900) <= 8
 
 
 def test_more_items_than_one_query_takes():

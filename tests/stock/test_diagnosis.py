@@ -10,7 +10,7 @@ import pytest
 from marketplace_sync.listings import matching, switches
 from marketplace_sync.stock.diagnosis import why
 from marketplace_sync.stock.status import listing_state, status
-from tests.shop import Shop
+from tests.shop import WAREHOUSE, Shop
 
 ACKED = {
 	"desired_ver": 3,
@@ -215,6 +215,66 @@ def test_unknown_names_are_refused_with_a_hint():
 		why(shop.site, "a", store)
 	with pytest.raises(LookupError, match="NOWHERE"):
 		why(shop.site, "A", "NOWHERE")
+
+
+# -- Held Qty ----------------------------------------------------------------------------------------------------------
+def order(shop: Shop, store: str, number: int, holds: dict[str, float], **columns: Any) -> str:
+	"""A Marketplace Order as the inbox leaves it, with what it holds."""
+	name = f"{store}-{number}"
+	values = {"name": name, "store": store, "order_id": str(number), "state": "Waiting", "status": "Open"}
+	values |= {"ordered_at": f"2027-01-15 07:{number % 60:02}:00"} | columns
+	shop.db.insert_many("Marketplace Order", tuple(values), [tuple(values.values())])
+	shop.db.insert_many(
+		"Marketplace Held Qty",
+		("name", "marketplace_order", "store", "item_code", "warehouse", "qty"),
+		[(f"{name}-{item}", name, store, item, WAREHOUSE, qty) for item, qty in holds.items()],
+	)
+	shop.db.commit()
+	return name
+
+
+def test_held_names_the_orders_of_all_stores_and_why_they_are_not_booked():
+	shop, store, _listing = shop_with()
+	other = shop.store("Toko Lain")
+	order(shop, other, 2511, {"A": 3.0}, state="Needs Attention", reason="SKU 'B' is no item here.")
+	waiting = order(shop, store, 2512, {"A": 1.0})
+	order(shop, store, 2513, {"A": 2.0}, state="Up to Date", status="Pending payment")
+	shop.items("OTHER")
+	order(shop, store, 2514, {"OTHER": 5.0})
+	[diagnosis] = why(shop.site, "A", store)
+	facts = diagnosis.as_dict()["facts"]
+	assert (facts["Held Qty"], facts["Available Qty"]) == ("6", "1")
+	assert [(one.order_id, one.quantity) for one in diagnosis.holders] == [
+		("2511", 3.0),
+		("2512", 1.0),
+		("2513", 2.0),
+	]
+	text = diagnosis.text()
+	assert "3 held by order 2511 (Toko Lain), not booked yet: SKU 'B' is no item here." in text
+	assert "1 held by order 2512 (Shop), not booked yet: it waits for its turn." in text
+	assert "asks for nothing that books stock at Pending payment." in text
+	assert "2514" not in text
+	assert json.loads(json.dumps(diagnosis.as_dict()))["holders"][1]["order"] == waiting
+
+
+def test_held_components_of_a_bundle_are_named():
+	shop = Shop()
+	store = shop.store()
+	shop.items("SET", is_stock_item=0)
+	shop.items("PART")
+	shop.stock("PART", 4)
+	shop.db.insert_many("Product Bundle", ("name", "new_item_code"), [("SET", "SET")])
+	shop.db.insert_many(
+		"Product Bundle Item",
+		("name", "parent", "parenttype", "item_code", "qty"),
+		[("SET-1", "SET", "Product Bundle", "PART", 2.0)],
+	)
+	shop.listing(store, "SET", 1, **(ACKED | {"item": "SET"}))
+	order(shop, store, 2511, {"PART": 4.0})
+	[diagnosis] = why(shop.site, "SET", store)
+	assert "4 of PART held by order 2511 (Shop)" in diagnosis.text()
+	[cause] = diagnosis.causes
+	assert cause.number == 4 and "marketplace orders that hold it" in cause.next_step
 
 
 # -- status ------------------------------------------------------------------------------------------------------------

@@ -151,4 +151,27 @@ def test_attempts_are_counted_within_one_trouble_only():
 @pytest.mark.parametrize("outcome", [kind for kind in Outcome if kind is not Outcome.ACKNOWLEDGED])
 def test_nothing_but_a_confirmation_is_acknowledged(outcome):
 	done = change(outcome)
-	assert not done.acked and not done.confirmed and done.acked_qty == LISTING.acked_qty
+	assert not done.acked and not done.confirmed
+	# A stale compare-and-set is no confirmation either, but what was believed is certainly wrong.
+	assert done.acked_qty == (rows.UNKNOWN if outcome is Outcome.STALE else LISTING.acked_qty)
+
+
+def test_a_stale_number_is_believed_and_nothing_is_raised_above_it_for_a_while():
+	stale = change(Outcome.STALE, lowest=7)
+	assert (stale.acked_qty, stale.verify, stale.hold, stale.due_at) == (7, rows.BELIEVE, "", NOW)
+	assert (stale.ceiling_qty, stale.floor_qty) == (7, rows.UNKNOWN)
+	assert stale.bounds_until == NOW + TIMING.stale_wait
+	assert stale.confirmed, "what was sold before this moment is in the number that was told"
+
+
+def test_a_stale_answer_without_a_number_is_read_back():
+	stale = change(Outcome.STALE)
+	assert (stale.acked_qty, stale.verify) == (rows.UNKNOWN, rows.READ_BACK)
+	assert (stale.ceiling_qty, stale.bounds_until) == (rows.UNKNOWN, 0.0)
+
+
+def test_a_number_that_is_always_stale_is_not_chased_without_pause():
+	chased = replace(LISTING, reason_code="stale", attempts=3)
+	stale = change(Outcome.STALE, listing=chased, lowest=7)
+	assert stale.hold == rows.BACK_OFF and stale.due_at > NOW
+	assert change(Outcome.STALE, listing=replace(chased, reason_code="clamped"), lowest=7).hold == ""

@@ -8,6 +8,7 @@ frappe.ui.form.on("Item", {
 			grid.refresh();
 		}
 		if (frm.is_new() || !frappe.model.can_read("Marketplace Listing")) return;
+		if (frappe.model.can_read("Marketplace Order")) show_held(frm);
 		frm.add_custom_button(
 			__("Sync Now"),
 			() => marketplace_sync.sync_now({ item: frm.doc.name }),
@@ -25,3 +26,18 @@ frappe.ui.form.on("Item", {
 		);
 	},
 });
+
+function show_held(frm) {
+	const item = frm.doc.name;
+	frappe.xcall("marketplace_sync.api.held_by", { item }).then(({ held, orders }) => {
+		if (!orders.length || frm.doc.name !== item) return;
+		const label = held
+			? __("Held by marketplace orders: {0}", [format_number(held, null, Number.isInteger(held) ? 0 : 3)])
+			: __("Its components are held by marketplace orders");
+		if (frm.marketplace_held) frm.marketplace_held.remove(); // of an earlier refresh
+		frm.marketplace_held = frm.dashboard
+			.add_indicator(label, "orange")
+			.css("cursor", "pointer")
+			.on("click", () => marketplace_sync.show_held(item));
+	});
+}

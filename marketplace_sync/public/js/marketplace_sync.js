@@ -47,6 +47,8 @@ frappe.provide("marketplace_sync");
 			unreachable: __("No answer"),
 			quarantine: __("Waiting for a lost answer"),
 			disabled_item_switch: __("Disabled"),
+			orders_unread: __("Orders could not be read"),
+			stale: __("Changed on the marketplace meanwhile"),
 		}[code] || frappe.utils.escape_html(__(code)));
 
 	// The same words as the engine's; here for lists, which have only the columns.
@@ -55,6 +57,36 @@ frappe.provide("marketplace_sync");
 		if (cint(doc.desired_ver) > 0 && cint(doc.acked_ver) >= cint(doc.desired_ver)) return "synced";
 		return { "": "pending", "In Flight": "pending", Disabled: "disabled", Rejected: "rejected" }[doc.hold || ""] || "held";
 	};
+
+	marketplace_sync.order_colour = (state) =>
+		({ "Up to Date": "green", Waiting: "blue", "Needs Attention": "orange" }[state] || "gray");
+
+	// The orders behind a Held Qty, each with a link and why it is not booked yet.
+	marketplace_sync.holders = (orders) =>
+		orders
+			.map((one) => {
+				const link = `/app/marketplace-order/${encodeURIComponent(one.order)}`;
+				const quantity = format_number(one.quantity, null, Number.isInteger(one.quantity) ? 0 : 3);
+				return `<li>${__("{0} × {1} held by order {2} ({3}), not booked yet: {4}", [
+					esc(quantity),
+					esc(one.item),
+					`<a href="${link}">${esc(one.order_id)}</a>`,
+					esc(one.store_title),
+					esc(one.why),
+				])}</li>`;
+			})
+			.join("");
+
+	marketplace_sync.show_held = (item, warehouse) =>
+		frappe.xcall("marketplace_sync.api.held_by", { item, warehouse }).then(({ orders }) =>
+			frappe.msgprint({
+				title: __("Held Qty of {0}", [esc(item)]),
+				indicator: "orange",
+				message: orders.length
+					? `<ul>${marketplace_sync.holders(orders)}</ul>`
+					: __("No order of a store that you may see holds it."),
+			})
+		);
 
 	marketplace_sync.time = (seconds) => {
 		if (!(flt(seconds) > 0)) return __("never");
@@ -98,8 +130,9 @@ frappe.provide("marketplace_sync");
 					[__("What"), __("Value")],
 					Object.entries(one.facts).map(([what, value]) => [esc(what), esc(value)])
 				);
+				const held = one.holders.length ? `<ul>${marketplace_sync.holders(one.holders)}</ul>` : "";
 				return `<h5>${esc(one.store_title)} ${marketplace_sync.pill(one.state)}</h5>
-					<p>${esc(one.summary)}</p>${causes ? `<ol>${causes}</ol>` : ""}
+					<p>${esc(one.summary)}</p>${causes ? `<ol>${causes}</ol>` : ""}${held}
 					<details><summary>${__("Evidence")}</summary>${facts}</details><hr>`;
 			});
 			const dialog = new frappe.ui.Dialog({

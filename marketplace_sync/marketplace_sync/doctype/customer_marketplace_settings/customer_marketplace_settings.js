@@ -1,6 +1,19 @@
 frappe.ui.form.on("Customer Marketplace Settings", {
 	setup(frm) {
+		const of_company = { is_group: 0, disabled: 0 };
 		frm.set_query("warehouse", "warehouses", () => ({ filters: { company: frm.doc.company, disabled: 0 } }));
+		frm.set_query("account", "accounts", () => ({
+			filters: { ...of_company, company: frm.doc.company, account_type: ["not in", ["Receivable", "Payable"]] },
+		}));
+		frm.set_query("cost_center", () => ({ filters: { ...of_company, company: frm.doc.company } }));
+	},
+
+	onload(frm) {
+		if (frm.is_new() && !(frm.doc.order_rules || []).length) fill_preset(frm);
+	},
+
+	order_preset(frm) {
+		if (frm.doc.order_preset !== OWN_TABLE) fill_preset(frm);
 	},
 
 	marketplace(frm) {
@@ -13,6 +26,8 @@ frappe.ui.form.on("Customer Marketplace Settings", {
 			return;
 		}
 		frm.set_df_property("disable_stock_update", "read_only", 0);
+		frm.fields_dict.webhook_html.$wrapper.empty();
+		show_import(frm);
 		const store = frm.doc.name;
 		const may_write = frm.perm[0] && frm.perm[0].write;
 		if (may_write) {
@@ -39,6 +54,18 @@ frappe.ui.form.on("Customer Marketplace Settings", {
 			);
 			frm.add_custom_button(__("Locations"), () => show_locations(store), __("Marketplace"));
 		}
+		if (cint(frm.doc.import_orders)) {
+			frm.add_custom_button(
+				__("Import Orders Now"),
+				() =>
+					frappe.xcall("marketplace_sync.api.import_orders", { store }).then(() => {
+						frappe.show_alert(__("The store's orders are being read."));
+						setTimeout(() => cur_frm === frm && show_import(frm), 5000);
+					}),
+				__("Marketplace")
+			);
+		}
+		frm.add_custom_button(__("Orders"), () => frappe.set_route("List", "Marketplace Order", { store }), __("View"));
 		frm.add_custom_button(__("Dry Run"), () => marketplace_sync.dry_run(frm));
 		frm.add_custom_button(__("Sync Now"), () => marketplace_sync.sync_now({ store }));
 		frm.add_custom_button(__("Listings"), () => frappe.set_route("List", "Marketplace Listing", { store }), __("View"));
@@ -51,6 +78,84 @@ frappe.ui.form.on("Customer Marketplace Settings", {
 		show_state(frm);
 	},
 });
+
+// -- orders ------------------------------------------------------------------------------------------------------
+const OWN_TABLE = "Own table";
+
+frappe.ui.form.on("Marketplace Order Rule", {
+	status: own_table,
+	action: own_table,
+	draft: own_table,
+	// Of the child table: Frappe looks for them here.
+	order_rules_add: own_table,
+	order_rules_remove: own_table,
+});
+
+function own_table(frm) {
+	// Not set_value: choosing a preset fills the table, and this is no choice.
+	frm.doc.order_preset = OWN_TABLE;
+	frm.refresh_field("order_preset");
+	frm.dirty();
+}
+
+function fill_preset(frm) {
+	frappe.xcall("marketplace_sync.api.preset_rows", { preset: frm.doc.order_preset || "Reserve early" }).then((rows) => {
+		frm.clear_table("order_rules");
+		for (const row of rows) frm.add_child("order_rules", row);
+		frm.refresh_field("order_rules");
+	});
+}
+
+function show_import(frm) {
+	const esc = frappe.utils.escape_html;
+	frappe.xcall("marketplace_sync.api.import_status", { store: frm.doc.name }).then((told) => {
+		const wrapper = frm.fields_dict.webhook_html.$wrapper;
+		const alarms = [];
+		if (!cint(frm.doc.import_orders))
+			alarms.push(__("Import Orders is not ticked: no order comes into ERPNext, and stock is sent without looking at orders."));
+		else if (told.orders_error)
+			alarms.push(
+				__("Orders could not be read since {0}: {1}", [
+					marketplace_sync.time(told.orders_error_at),
+					esc(told.orders_error),
+				])
+			);
+		const cards = [
+			["Needs Attention", __("Needing Attention"), "btn-warning"],
+			["Waiting", __("Waiting"), "btn-default"],
+			["Up to Date", __("Up to Date"), "btn-default"],
+		]
+			.map(([state, label, kind]) => {
+				const count = cint(told.states[state]);
+				return `<a class="btn ${count ? kind : "btn-default"} btn-sm mr-2 mb-2" data-state="${state}">${label} <b>${count}</b></a>`;
+			})
+			.join("");
+		const facts = [
+			`${__("Orders read")}: ${marketplace_sync.time(Math.max(flt(told.orders_polled_at), flt(told.orders_looked_at)))}`,
+		];
+		if (told.to_fetch) facts.push(__("{0} pushed orders are being fetched", [cint(told.to_fetch)]));
+		const push = told.webhook;
+		const counters = Object.entries(push.counters)
+			.map(([what, count]) => `${esc(__(what))} <b>${cint(count)}</b>`)
+			.join(" · ");
+		const address = push.address
+			? `<label class="control-label">${__("Address for the Marketplace's Pushes (Webhook)")}</label>
+				<div class="input-group input-group-sm mb-1"><input type="text" class="form-control" readonly value="${esc(push.address)}">
+				<div class="input-group-append"><button class="btn btn-default btn-copy">${__("Copy")}</button></div></div>
+				<p class="text-muted small">${__(
+					"Enter it in the marketplace's developer console. Without it orders are read every minute."
+				)}${counters ? `<br>${__("Pushes")}: ${counters}` : ""}</p>`
+			: "";
+		wrapper.html(
+			alarms.map((text) => `<div class="alert alert-warning py-2">${text}</div>`).join("") +
+				`<div>${cards}</div><p class="text-muted small">${facts.join(" · ")}</p>${address}`
+		);
+		wrapper.find("a[data-state]").on("click", function () {
+			frappe.set_route("List", "Marketplace Order", { store: frm.doc.name, state: $(this).data("state") });
+		});
+		wrapper.find(".btn-copy").on("click", () => frappe.utils.copy_to_clipboard(push.address));
+	});
+}
 
 function show_state(frm) {
 	const esc = frappe.utils.escape_html;

@@ -10,6 +10,7 @@ from frappe.utils import cint, flt, now_datetime
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.http import check_base_url
 from marketplace_sync.events import collect
+from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings import order_settings
 from marketplace_sync.sites.frappe_site import sandbox_allowed
 from marketplace_sync.sites.port import SellableRule
 from marketplace_sync.stock import outbox
@@ -17,6 +18,8 @@ from marketplace_sync.stock.sellable import check_rule
 
 STATE = "Marketplace Store State"
 CREDENTIALS = ("marketplace", "app_id", "service_id", "shop_id", "base_url", "auth_url")
+DOCUMENTS = ("sales_order", "sales_invoice", "payment_entry", "credit_note")
+"""Fields of a Marketplace Order that lead to what was booked for it."""
 ANSWER_FIELDS = ("company", "buffer_qty", "allocation_percent", "maximum_qty", "minimum_qty")
 """Fields that change what is sent (besides the warehouses)."""
 
@@ -46,10 +49,20 @@ class CustomerMarketplaceSettings(Document):
 	if TYPE_CHECKING:
 		from frappe.types import DF
 
+		from marketplace_sync.marketplace_sync.doctype.marketplace_account.marketplace_account import (
+			MarketplaceAccount,
+		)
+		from marketplace_sync.marketplace_sync.doctype.marketplace_order_rule.marketplace_order_rule import (
+			MarketplaceOrderRule,
+		)
+		from marketplace_sync.marketplace_sync.doctype.marketplace_payout_column.marketplace_payout_column import (
+			MarketplacePayoutColumn,
+		)
 		from marketplace_sync.marketplace_sync.doctype.marketplace_store_warehouse.marketplace_store_warehouse import (
 			MarketplaceStoreWarehouse,
 		)
 
+		accounts: DF.Table[MarketplaceAccount]
 		allocation_percent: DF.Percent
 		app_id: DF.Data | None
 		app_secret: DF.Password | None
@@ -58,6 +71,7 @@ class CustomerMarketplaceSettings(Document):
 		buffer_qty: DF.Float
 		calls_per_second: DF.Float
 		company: DF.Link
+		cost_center: DF.Link | None
 		customer: DF.Link
 		customer_name: DF.Data | None
 		disable_on_mismatch: DF.Check
@@ -65,11 +79,17 @@ class CustomerMarketplaceSettings(Document):
 		disabled_at: DF.Datetime | None
 		disabled_by: DF.Data | None
 		disabled_reason: DF.SmallText | None
+		import_orders: DF.Check
 		marketplace: DF.Literal["Shopee", "TikTok Shop", "Tokopedia"]
 		maximum_qty: DF.Int
 		minimum_qty: DF.Int
+		order_preset: DF.Literal["Reserve early", "Jurnal style", "Accurate style", "Own table"]
+		order_rules: DF.Table[MarketplaceOrderRule]
+		orders_from: DF.Datetime | None
+		payout_columns: DF.Table[MarketplacePayoutColumn]
 		service_id: DF.Data | None
 		shop_id: DF.Data | None
+		tax_rate: DF.Percent
 		tokopedia_customer: DF.Link | None
 		warehouses: DF.Table[MarketplaceStoreWarehouse]
 	# end: auto-generated types
@@ -82,6 +102,8 @@ class CustomerMarketplaceSettings(Document):
 			self.disable_on_mismatch = 1
 
 	def validate(self) -> None:
+		order_settings.set_start(self)
+		order_settings.fill_rules(self)
 		problems = [
 			*self._customer_problems(),
 			*self._warehouse_problems(),
@@ -94,6 +116,7 @@ class CustomerMarketplaceSettings(Document):
 				)
 			),
 			*self._connection_problems(),
+			*(self._order_problems() if cint(self.import_orders) else ()),
 		]
 		if problems and not self._only_stops():
 			frappe.throw(problems, title=_("Please correct the store"), as_list=len(problems) > 1)
@@ -117,7 +140,10 @@ class CustomerMarketplaceSettings(Document):
 			)
 			if not field.get("is_virtual") and self.has_value_changed(field.fieldname)
 		}
-		return self._feeding() == self._feeding(before) and changed <= {
+		same = self._feeding() == self._feeding(before) and order_settings.tables(
+			self
+		) == order_settings.tables(before)
+		return same and changed <= {
 			"disable_stock_update",
 			"disabled_reason",
 			"disabled_by",
@@ -130,7 +156,8 @@ class CustomerMarketplaceSettings(Document):
 		self.disabled_reason = reason
 
 	def after_insert(self) -> None:
-		frappe.get_doc(doctype=STATE, store=self.name).insert(ignore_permissions=True)
+		start = order_settings.cursor_of(self.orders_from)
+		frappe.get_doc(doctype=STATE, store=self.name, orders_cursor=start).insert(ignore_permissions=True)
 
 	def on_update(self) -> None:
 		before = self.get_doc_before_save()
@@ -147,9 +174,13 @@ class CustomerMarketplaceSettings(Document):
 			# What stopped the store was about the old credentials.
 			close_circuit(self.name)
 			collect([""], store=self.name, kind=outbox.SETTINGS, cause=cause)
+		order_settings.move_cursor(self)
+		if order_settings.answers_changed(self):
+			order_settings.retry_orders(self)
 
 	def on_trash(self) -> None:
-		"""Nothing of the store stays: listings, state, log, the items' rows."""
+		"""Nothing of the store stays: listings, orders, state, log, the items' rows."""
+		self._refuse_with_documents()
 		for item in frappe.get_all(
 			"Marketplace Item Detail", filters={"store": self.name, "parenttype": "Item"}, pluck="parent"
 		):
@@ -160,10 +191,45 @@ class CustomerMarketplaceSettings(Document):
 			"Marketplace Listing",
 			"Marketplace Sync Log",
 			"Marketplace Outbox",
+			"Marketplace Order Event",
 		):
 			frappe.db.delete(doctype, {"store": self.name})
+		self._forget_orders()
 		if frappe.db.exists(STATE, self.name):
 			frappe.delete_doc(STATE, self.name, ignore_permissions=True, force=True)
+
+	def _refuse_with_documents(self) -> None:
+		"""What was booked could not be found by its order any more, nor cancelled or paid by itself."""
+		booked = " OR ".join(f"COALESCE(`{field}`, '') != ''" for field in DOCUMENTS)
+		count = frappe.db.sql(
+			f"SELECT COUNT(*) FROM `tabMarketplace Order` WHERE store = %s AND ({booked})", (self.name,)
+		)[0][0]
+		if count:
+			frappe.throw(
+				_(
+					"{0} orders of this store have documents in ERPNext. Keep the store for them: untick Import Orders, and"
+					" tick Disable Stock Update."
+				).format(count),
+				frappe.LinkExistsError,
+				title=_("The store can't be deleted"),
+			)
+
+	def _forget_orders(self) -> None:
+		held = frappe.get_all(
+			"Marketplace Held Qty", filters={"store": self.name}, distinct=True, pluck="item_code"
+		)
+		collect(held, cause=f"{self.doctype} {self.name}")
+		frappe.db.delete("Marketplace Held Qty", {"store": self.name})
+		for doctype, child in (
+			("Marketplace Order", "Marketplace Order Item"),
+			("Marketplace Payout", "Marketplace Payout Line"),
+		):
+			frappe.db.sql(
+				f"DELETE FROM `tab{child}` WHERE parenttype = %s"
+				f" AND parent IN (SELECT name FROM `tab{doctype}` WHERE store = %s)",
+				(doctype, self.name),
+			)
+			frappe.db.delete(doctype, {"store": self.name})
 
 	# -- what may be wrong -----------------------------------------------------------------------------------
 	def _customer_problems(self) -> list[str]:
@@ -284,6 +350,9 @@ class CustomerMarketplaceSettings(Document):
 				).format(frappe.bold(before.marketplace), frappe.bold(self.marketplace))
 			)
 		return problems
+
+	def _order_problems(self) -> list[str]:
+		return [*order_settings.rule_problems(self), *order_settings.account_problems(self)]
 
 	def _feeding(self, doc: Document | None = None) -> list[tuple[str, str]]:
 		return [(row.warehouse, row.location_id or "") for row in (doc or self).warehouses]

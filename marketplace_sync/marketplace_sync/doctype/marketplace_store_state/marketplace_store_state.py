@@ -28,12 +28,19 @@ class MarketplaceStoreState(Document):
 		lease_token: DF.Int
 		lease_until: DF.Float
 		locations: DF.LongText | None
+		orders_cursor: DF.Float
+		orders_error: DF.SmallText | None
+		orders_error_at: DF.Float
+		orders_looked_at: DF.Float
+		orders_polled_at: DF.Float
 		rate: DF.Float
 		rate_at: DF.Float
 		rate_tat: DF.Float
 		refresh_expires_at: DF.Float
 		refresh_token: DF.Password | None
 		refresh_unclear: DF.Check
+		returns_cursor: DF.Float
+		settlements_cursor: DF.Float
 		shop_cipher: DF.Data | None
 		store: DF.Link
 		swept_at: DF.Float

@@ -53,6 +53,10 @@ frappe.query_reports["Item Summary"] = {
 		let shown = default_formatter(value, row, column, data);
 		if (["actual", "reserved", "held", "available"].includes(column.fieldname) && Number.isInteger(flt(value)))
 			shown = `<div style="text-align: right">${format_number(value, null, 0)}</div>`;
+		if (column.fieldname === "held" && flt(value) > 0 && data.item && frappe.model.can_read("Marketplace Order")) {
+			const [item, warehouse] = [data.item, data.warehouse || ""].map((text) => frappe.utils.escape_html(text));
+			shown = `<a class="marketplace-held" data-item="${item}" data-warehouse="${warehouse}">${shown}</a>`;
+		}
 		if (/^when_/.test(column.fieldname) && value) {
 			// The column is narrow: without the seconds and this year, which a hover shows.
 			const at = frappe.datetime.convert_to_user_tz(value, false);
@@ -65,6 +69,11 @@ frappe.query_reports["Item Summary"] = {
 	},
 
 	onload(report) {
+		// Who holds it: the dialog is the forms' own, which comes with the doctype.
+		report.page.main.on("click", "a.marketplace-held", (event) => {
+			const { item, warehouse } = event.currentTarget.dataset;
+			frappe.model.with_doctype("Marketplace Order", () => marketplace_sync.show_held(item, warehouse));
+		});
 		report.page.add_inner_button(__("Sync Now"), () => {
 			const checked = report.datatable ? report.datatable.rowmanager.getCheckedRows() : [];
 			const rows = checked.length ? checked.map((index) => report.data[index]) : report.data || [];

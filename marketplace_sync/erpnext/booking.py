@@ -1,0 +1,541 @@
+"""An inbox row becomes ERPNext's documents, exactly once: one order, one transaction, under the row's lock."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import frappe
+from rq.timeouts import BaseTimeoutException
+
+from marketplace_sync.connectors import CONNECTORS
+from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.erpnext import cancelling, credit_note, payment, sales_invoice, sales_order, store_books
+from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
+from marketplace_sync.erpnext.papers import Held, Job, exchange_rate
+from marketplace_sync.erpnext.reasons import advice, is_expected
+from marketplace_sync.erpnext.store_books import StoreBooks
+from marketplace_sync.orders import completing, held, inbox
+from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
+from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
+from marketplace_sync.orders.lines import Resolved, resolve
+from marketplace_sync.orders.status import Target, target
+from marketplace_sync.sites.frappe_site import FrappeSite
+
+ATTEMPTS = 5
+ORDERS_PER_LOOK = 50
+_COLUMNS = (
+	"name", "store", "order_id", "customer", "ordered_at", "state", "status", "remote_status", "furthest", "has_left",
+	"stock_booked", "holding", "booked_fingerprint", "due_at", "attempts", "reason", "reason_code", "sales_order",
+	"sales_invoice", "payment_entry", "credit_note", "snapshot",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class BookReport:
+	"""What `book_due` did."""
+
+	booked: int = 0
+	"""Orders that are up to date now."""
+	attention: int = 0
+	"""Orders that need a person, or the marketplace's amounts."""
+	more: bool = False
+	"""Others are due already."""
+
+
+def book_due(store: str, *, seconds: float = 20.0, limit: int = 200) -> BookReport:
+	"""Book what is due in a store's inbox, for about so many seconds and at most so many orders. Commits.
+
+	A store that was deleted meanwhile has nothing to book.
+	"""
+	with _as_system():
+		return _book_due(store, seconds, limit)
+
+
+def _book_due(store: str, seconds: float, limit: int) -> BookReport:
+	site = FrappeSite()
+	report = BookReport()
+	until = time.monotonic() + seconds
+	frappe.db.commit()
+	try:
+		books = store_books.read(site.store(store))
+	except LookupError:
+		frappe.db.rollback()
+		return report
+	names = inbox.due_orders(site.db, store, site.now(), limit)
+	frappe.db.commit()
+	for start in range(0, len(names), ORDERS_PER_LOOK):
+		piece = names[start : start + ORDERS_PER_LOOK]
+		_complete(site, books, piece)
+		for name in piece:
+			if time.monotonic() >= until:
+				report.more = True
+				return report
+			state = _book(site, books, name, only_due=True)
+			report.booked += state == UP_TO_DATE
+			report.attention += state in (ATTENTION, WAITING)
+	report.more = len(names) == limit or bool(inbox.due_orders(site.db, store, site.now(), 1))
+	frappe.db.commit()
+	return report
+
+
+def book(name: str) -> str:
+	"""Book one Marketplace Order now, due or not; returns its state afterwards. Commits.
+
+	Raises LookupError when there is no such order.
+	"""
+	site = FrappeSite()
+	frappe.db.commit()
+	store = frappe.db.get_value(ORDER, name, "store")
+	if not store:
+		raise LookupError(f"There is no Marketplace Order {name}.")
+	with _as_system():
+		books = store_books.read(site.store(store))
+		_complete(site, books, [name])
+		_book(site, books, name, only_due=False)
+	frappe.db.commit()
+	return frappe.db.get_value(ORDER, name, "state")
+
+
+def retry(name: str) -> str:
+	"""A person's Retry: what was undone or deleted by hand may be booked again. Commits; returns the state afterwards."""
+	frappe.db.commit()
+	frappe.db.sql(
+		f"UPDATE `tab{ORDER}` SET reason_code = '', attempts = 0, state = %s, due_at = 0 WHERE name = %s",
+		(WAITING, name),
+	)
+	frappe.db.commit()
+	return book(name)
+
+
+@contextmanager
+def _as_system() -> Iterator[None]:
+	"""Booking is the system's: a job runs as whoever woke it (a webhook is nobody), and a clerk who presses Retry need
+	not be allowed to submit invoices."""
+	user = frappe.session.user
+	frappe.session.user = "Administrator"
+	try:
+		yield
+	finally:
+		frappe.session.user = user
+
+
+def _complete(site: FrappeSite, books: StoreBooks, names: list[str]) -> None:
+	"""Amounts that need calls of their own. What can't be fetched now is booked later."""
+
+	def needed(order: RemoteOrder, furthest: int, has_left: bool) -> bool:
+		goal = target(books.rules, furthest, order.status, has_left)
+		return not (
+			order.status is OrderStatus.UNKNOWN
+			or order.fulfilled_by_marketplace
+			or not (goal.sales_order or goal.invoice)
+		)
+
+	try:
+		completing.complete(site, books.store, names, needed)
+	except (ServiceError, ValueError) as error:
+		frappe.db.rollback()
+		frappe.logger("marketplace_sync").warning(f"Amounts of {books.store.name}'s orders: {error}")
+
+
+# -- one order -----------------------------------------------------------------------------------------------------
+def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> str:
+	"""Bring one order's documents up to date; '' when another worker has it or it is not due any more. Commits."""
+	rates: dict[tuple[str, str], float] = {}
+	for left in range(ATTEMPTS - 1, -1, -1):
+		try:
+			return _in_transaction(site, books, name, only_due, rates)
+		except _RateNeeded as needed:
+			frappe.db.rollback()
+			rates[needed.currency, needed.date] = exchange_rate(books, needed.currency, needed.date)
+			frappe.db.commit()
+		except BaseTimeoutException:
+			frappe.db.rollback()
+			raise
+		except Exception as error:
+			frappe.db.rollback()
+			if site.db.is_retriable(error) and left:
+				continue
+			return _note_failure(site, name, error)
+		finally:
+			_forget()
+	return ""
+
+
+class _RateNeeded(Exception):
+	"""An exchange rate has to be asked for, outside the transaction."""
+
+	def __init__(self, currency: str, date: str):
+		super().__init__(currency, date)
+		self.currency, self.date = currency, date
+
+
+def _in_transaction(
+	site: FrappeSite, books: StoreBooks, name: str, only_due: bool, rates: dict[tuple[str, str], float]
+) -> str:
+	frappe.db.commit()
+	row = _lock(name)
+	if not row or (only_due and (row.state == UP_TO_DATE or row.due_at > site.now())):
+		frappe.db.rollback()
+		return ""
+	site.checkpoint("booking: order locked")
+	order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
+	work = _Work(site, books, row, order, rates)
+	work.run()
+	frappe.db.commit()
+	site.checkpoint("booking: committed")
+	return work.state
+
+
+def _lock(name: str) -> frappe._dict | None:
+	rows = frappe.db.sql(
+		f"SELECT {', '.join(_COLUMNS)} FROM `tab{ORDER}` WHERE name = %s FOR UPDATE SKIP LOCKED",
+		name,
+		as_dict=True,
+	)
+	return rows[0] if rows else None
+
+
+class _Work:
+	"""One order in its transaction."""
+
+	def __init__(
+		self,
+		site: FrappeSite,
+		books: StoreBooks,
+		row: frappe._dict,
+		order: RemoteOrder,
+		rates: dict[tuple[str, str], float],
+	):
+		self.site, self.books, self.row, self.order, self.rates = site, books, row, order, rates
+		self.has_left = bool(row.has_left)
+		self.units = units_of(order, self.has_left)
+		self.done: list[str] = []
+		self.state = UP_TO_DATE
+		self.links = {
+			"sales_order": row.sales_order,
+			"sales_invoice": row.sales_invoice,
+			"payment_entry": row.payment_entry,
+			"credit_note": row.credit_note,
+		}
+
+	def run(self) -> None:
+		row, order = self.row, self.order
+		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
+		self.invoice_rows: list[frappe._dict] = []
+		before = self._books()
+		print_now = booked_fingerprint(order, self.units, row.customer)
+		changed = bool(before.order or before.invoice) and row.booked_fingerprint != print_now
+		if changed and self._total_agrees(before):
+			changed = False
+		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed)
+		code = row.reason_code or ""
+		if Step.UNDO in todo.steps and len(todo.steps) == 1:
+			code = ""
+		elif code == UNDONE:
+			todo = Plan(problem=row.reason)
+		elif code == DECLINED:
+			todo = replace(todo, steps=tuple(step for step in todo.steps if step is not Step.CREDIT_NOTE))
+		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
+			# The documents before it are right without it.
+			steps = tuple(step for step in todo.steps if step is not Step.PAYMENT)
+			todo = replace(todo, steps=steps, problem=str(Unmapped(CLEARING)))
+		difference = Decimal(0)
+		after = before
+		if todo.steps:
+			after = self._do(todo, goal, before)
+		if todo.problem and changed and order.total is not None and before.invoice:
+			difference = order.total - self._grand_total(before)
+		self._settle_stock(after)
+		self.state = ATTENTION if todo.problem else UP_TO_DATE
+		fingerprint = print_now if after.order or after.invoice else ""
+		if todo.problem and changed and Step.UNDO not in todo.steps:
+			fingerprint = row.booked_fingerprint
+		now = self.site.now()
+		attempts = row.attempts + 1 if todo.problem else 0
+		_update(
+			row.name,
+			**self.links,
+			state=self.state,
+			reason=todo.problem or todo.remark,
+			reason_code=code,
+			difference=float(difference),
+			booked_fingerprint=fingerprint,
+			attempts=attempts,
+			due_at=now + wait(attempts) if todo.problem else 0.0,
+			modified=self.site.stamp(now),
+		)
+		if self.done:
+			self._tell("; ".join(self.done), now)
+		if todo.problem and todo.problem != row.reason:
+			self._tell(todo.problem, now)
+
+	# -- what there is ---------------------------------------------------------------------------------------
+	def _books(self) -> Books:
+		"""The documents that the row names, as long as they are there and not cancelled."""
+		order = self._paper("Sales Order", "sales_order")
+		invoice = self._paper(
+			"Sales Invoice", "sales_invoice", "outstanding_amount", "update_stock", "grand_total"
+		)
+		payment_entry = self._paper("Payment Entry", "payment_entry")
+		settled = bool(invoice and invoice.docstatus == 1 and invoice.outstanding_amount <= 0)
+		self.cuts_stock = bool(invoice and invoice.update_stock)
+		credited: dict[str, int] = {}
+		if invoice and (self.row.credit_note or self.has_left):
+			credited = credit_note.credited(self.row.name, invoice.name, self.order, self.units)
+		return Books(
+			_as_paper(order), _as_paper(invoice), _as_paper(payment_entry), settled=settled, credited=credited
+		)
+
+	def _paper(self, doctype: str, column: str, *more: str) -> frappe._dict | None:
+		name = self.links[column]
+		if not name:
+			return None
+		found = frappe.db.get_value(doctype, name, ["name", "docstatus", *more], as_dict=True)
+		if found and found.docstatus < 2:
+			return found
+		self.links[column] = None
+		return None
+
+	def _grand_total(self, there: Books) -> Decimal:
+		doctype, paper = ("Sales Invoice", there.invoice) if there.invoice else ("Sales Order", there.order)
+		return Decimal(repr(float(frappe.db.get_value(doctype, paper.name, "grand_total"))))
+
+	def _total_agrees(self, there: Books) -> bool:
+		"""A person corrected the invoice after it was final: its total is the marketplace's again."""
+		return bool(
+			there.invoice
+			and not there.invoice.draft
+			and frappe.db.get_value("Sales Invoice", there.invoice.name, "amended_from")
+			and self._grand_total(there) == self.order.total
+		)
+
+	# -- steps -------------------------------------------------------------------------------------------------
+	def _do(self, todo: Plan, goal: Target, there: Books) -> Books:
+		if Step.UNDO in todo.steps:
+			self.done += cancelling.undo(there)
+			there = Books(credited=there.credited)
+			self.links.update(sales_order=None, sales_invoice=None, payment_entry=None)
+		making = [step for step in todo.steps if step is not Step.UNDO]
+		if not making:
+			return there
+		if Step.ORDER in making or Step.INVOICE in making:
+			if self.books.problems:
+				raise Held("The store's status table can't be used. " + " ".join(self.books.problems))
+			if self.order.total is None:
+				raise AmountsMissing()
+		job = self._job(with_lines=Step.ORDER in making or Step.INVOICE in making)
+		for step in making:
+			there = self._step(step, job, goal, there, todo)
+			self.site.checkpoint(f"booking: {step.value}")
+		return there
+
+	def _step(self, step: Step, job: Job, goal: Target, there: Books, todo: Plan) -> Books:
+		if step is Step.ORDER:
+			doc = sales_order.make(job, goal.order_draft)
+			there = replace(there, order=Paper(doc.name, doc.docstatus == 0))
+			self.links["sales_order"] = doc.name
+		elif step is Step.INVOICE:
+			doc = sales_invoice.make(
+				job,
+				goal.invoice_draft,
+				sales_order=there.order.name if there.order else "",
+				update_stock=goal.cuts_stock,
+			)
+			there = replace(
+				there,
+				invoice=Paper(doc.name, doc.docstatus == 0),
+				settled=doc.docstatus == 1 and doc.outstanding_amount <= 0,
+			)
+			self.cuts_stock = bool(doc.update_stock)
+			self.links["sales_invoice"] = doc.name
+		elif step is Step.PAYMENT:
+			if there.settled or not there.invoice:
+				return there
+			doc = payment.make(job, goal.payment_draft, invoice=there.invoice.name)
+			there = replace(there, payment=Paper(doc.name, doc.docstatus == 0))
+			self.links["payment_entry"] = doc.name
+		else:
+			doc = credit_note.make(job, todo.credit, invoice=there.invoice.name)
+			self.links["credit_note"] = doc.name
+		what = "Credit Note" if step is Step.CREDIT_NOTE else doc.doctype
+		self.done.append(f"{what} {doc.name}{'' if doc.docstatus else ' (draft)'}")
+		return there
+
+	def _job(self, with_lines: bool) -> Job:
+		ordered_on = str(self.row.ordered_at)[:10]
+		rate = 1.0
+		currency = self.order.currency
+		if with_lines and currency != self.books.company_currency:
+			if (currency, ordered_on) not in self.rates:
+				raise _RateNeeded(currency, ordered_on)
+			rate = self.rates[currency, ordered_on]
+			if not rate:
+				raise Held(
+					f"There is no exchange rate from {currency} to {self.books.company_currency} for {ordered_on}: enter it"
+					" in Currency Exchange."
+				)
+		return Job(
+			books=self.books,
+			name=self.row.name,
+			order=self.order,
+			customer=self.row.customer,
+			ordered_on=ordered_on,
+			units=self.units,
+			lines=self._lines() if with_lines else [],
+			exchange_rate=rate,
+		)
+
+	def _lines(self) -> list[Resolved]:
+		"""The lines with today's mapping. Raises Held for one that can't be booked."""
+		db, store, order = self.site.db, self.books.store, self.order
+		stored = {
+			line: (item or "", uom or "", warehouse or "", problem or "")
+			for line, item, uom, warehouse, problem in db.rows(
+				f"SELECT line_id, item, uom, warehouse, problem FROM `tab{inbox.ITEM}` WHERE parent = %s",
+				(self.row.name,),
+			)
+		}
+		chosen = {(order.order_id, line): row[2] for line, row in stored.items()}
+		lines = resolve(db, store, [order], chosen)[order.order_id]
+		if {
+			one.line.line_id: (one.item, one.uom, one.warehouse, one.problem[:500]) for one in lines
+		} != stored:
+			lines = inbox.resolve_again(
+				self.site,
+				store,
+				self.row.name,
+				order,
+				booked=bool(self.row.stock_booked),
+				has_left=self.has_left,
+			)
+			self.row.holding = 1
+		for one in lines:
+			if one.problem and self.units[one.line.line_id] > 0:
+				raise Unresolved(one.problem)
+			if not one.warehouse and self.units[one.line.line_id] > 0:
+				raise Unresolved("No warehouse feeds the store: add one in the store's settings.")
+		return lines
+
+	# -- afterwards --------------------------------------------------------------------------------------------
+	def _settle_stock(self, there: Books) -> None:
+		"""Held Qty ends in the transaction in which a submitted document starts to carry the stock, and comes back when
+		none does any more."""
+		carried = bool(
+			(there.order and not there.order.draft)
+			or (there.invoice and not there.invoice.draft and self.cuts_stock)
+		)
+		if carried:
+			if self.row.holding:
+				held.release(self.site.db, [self.row.name])
+			if self.row.holding or not self.row.stock_booked:
+				_update(self.row.name, stock_booked=1, holding=0)
+		elif self.row.stock_booked:
+			_update(self.row.name, stock_booked=0)
+			inbox.resolve_again(
+				self.site, self.books.store, self.row.name, self.order, booked=False, has_left=self.has_left
+			)
+
+	def _tell(self, text: str, now: float) -> None:
+		inbox.write_events(
+			self.site.db,
+			[
+				inbox.event_row(
+					self.site,
+					self.row.store,
+					self.row.order_id,
+					"booking",
+					self.row.remote_status or "",
+					text,
+					now,
+				)
+			],
+		)
+
+
+class Unresolved(Held):
+	"""A line is no item here."""
+
+
+class AmountsMissing(Exception):
+	"""The marketplace has not told the amounts yet."""
+
+	def __init__(self) -> None:
+		super().__init__("Waiting for the order's amounts from the marketplace.")
+
+
+def _as_paper(found: frappe._dict | None) -> Paper | None:
+	return Paper(found.name, found.docstatus == 0) if found else None
+
+
+def _note_failure(site: FrappeSite, name: str, error: Exception) -> str:
+	"""Everything was rolled back: write down why, in words, and when it is tried again. Commits."""
+	state, reason = ATTENTION, advice(error)
+	if isinstance(error, AmountsMissing):
+		state = WAITING
+	elif not is_expected(error):
+		frappe.logger("marketplace_sync").error(f"Booking {name}", exc_info=error)
+	problems = isinstance(error, Unresolved)
+	for left in range(ATTEMPTS - 1, -1, -1):
+		try:
+			frappe.db.commit()
+			row = _lock(name)
+			if not row:
+				frappe.db.rollback()
+				return ""
+			now = site.now()
+			if problems:
+				_write_problems(site, row)
+			_update(
+				name,
+				state=state,
+				reason=reason,
+				difference=float(getattr(error, "difference", 0)),
+				attempts=row.attempts + 1,
+				due_at=now + wait(row.attempts + 1),
+				modified=site.stamp(now),
+			)
+			if reason != row.reason:
+				inbox.write_events(
+					site.db,
+					[
+						inbox.event_row(
+							site, row.store, row.order_id, "booking", row.remote_status or "", reason, now
+						)
+					],
+				)
+			frappe.db.commit()
+			return state
+		except Exception as failure:
+			frappe.db.rollback()
+			if not left or not site.db.is_retriable(failure):
+				raise
+	return state
+
+
+def _write_problems(site: FrappeSite, row: frappe._dict) -> None:
+	"""The lines and holds with today's mapping, which was rolled back with the rest."""
+	store = site.store(row.store)
+	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
+	inbox.resolve_again(
+		site, store, row.name, order, booked=bool(row.stock_booked), has_left=bool(row.has_left)
+	)
+
+
+def _update(name: str, **values: Any) -> None:
+	columns = ", ".join(f"`{column}` = %s" for column in values)
+	frappe.db.sql(f"UPDATE `tab{ORDER}` SET {columns} WHERE name = %s", (*values.values(), name))
+
+
+def _forget() -> None:
+	"""What ERPNext leaves behind in the process must not reach the next order, nor add up."""
+	frappe.clear_messages()
+	frappe.local.request_cache.clear()
+	frappe.db.value_cache.clear()

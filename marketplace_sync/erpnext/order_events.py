@@ -1,0 +1,159 @@
+"""What people do with the documents of marketplace orders, in ERPNext's own forms.
+
+A submitted draft goes on by itself; an amended document is adopted; what a person undid is not silently made again.
+Runs in the person's own transaction, and only for documents that carry a Marketplace Order.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import frappe
+
+from marketplace_sync.connectors import CONNECTORS
+from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
+from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.wake import wake_booking
+
+if TYPE_CHECKING:
+	from frappe.model.document import Document
+
+FIELD = "marketplace_order"
+UNDONE = "undone"
+"""Reason code: a person undid a document; nothing is booked again until somebody presses Retry."""
+DECLINED = "declined"
+"""Reason code: a person deleted or cancelled the credit note."""
+LOOK_AGAIN = 3_600.0
+
+
+def made(doc: Document, method: str | None = None) -> None:
+	"""after_insert: a person amended one of our documents."""
+	if _is_theirs(doc) and doc.get("amended_from"):
+		_adopt(doc)
+
+
+def submitted(doc: Document, method: str | None = None) -> None:
+	"""on_submit: a draft of ours, or an amended document."""
+	if not _is_theirs(doc):
+		return
+	row = _row(doc)
+	if not row or row.link != doc.name:
+		return
+	values: dict[str, object] = {"state": WAITING, "due_at": 0, "attempts": 0}
+	if doc.doctype == "Sales Order" or (
+		doc.doctype == "Sales Invoice" and doc.update_stock and not doc.get("is_return")
+	):
+		# From this very commit on the document carries the stock.
+		held.release(FrappeSite().db, [row.name])
+		values |= {"stock_booked": 1, "holding": 0}
+	_write(row, doc, f"{doc.doctype} {doc.name} submitted", **values)
+
+
+def cancelled(doc: Document, method: str | None = None) -> None:
+	"""on_cancel: the order's stock is held again, and nothing is booked until a person says so."""
+	if _is_theirs(doc):
+		_undone(doc, "cancelled")
+
+
+def deleted(doc: Document, method: str | None = None) -> None:
+	"""on_trash: the same for a draft."""
+	if _is_theirs(doc):
+		_undone(doc, "deleted")
+
+
+def _is_theirs(doc: Document) -> bool:
+	return bool(doc.get(FIELD)) and not doc.flags.marketplace_booking
+
+
+def _column(doc: Document) -> str:
+	if doc.doctype == "Sales Invoice":
+		return "credit_note" if doc.get("is_return") else "sales_invoice"
+	return {"Sales Order": "sales_order", "Payment Entry": "payment_entry"}[doc.doctype]
+
+
+def _row(doc: Document) -> frappe._dict | None:
+	rows = frappe.db.sql(
+		f"SELECT name, store, order_id, status, remote_status, has_left, stock_booked, snapshot, sales_order,"
+		f" sales_invoice, reason_code, {_column(doc)} AS link FROM `tab{ORDER}` WHERE name = %s FOR UPDATE",
+		doc.get(FIELD),
+		as_dict=True,
+	)
+	return rows[0] if rows else None
+
+
+def _adopt(doc: Document) -> None:
+	row = _row(doc)
+	if not row or row.link not in (None, "", doc.amended_from):
+		return
+	_write(
+		row,
+		doc,
+		f"{doc.doctype} {doc.name} adopted, amended from {doc.amended_from}",
+		**{_column(doc): doc.name},
+		reason_code="",
+		state=WAITING,
+		due_at=0,
+		attempts=0,
+	)
+
+
+def _undone(doc: Document, how: str) -> None:
+	row = _row(doc)
+	if not row or row.link != doc.name:
+		return
+	what = f"{doc.doctype} {doc.name} was {how} by hand"
+	values: dict[str, object] = {_column(doc): None}
+	over = row.status == "Cancelled" and not row.has_left
+	if over:
+		values |= {"state": WAITING, "due_at": 0}
+	elif _column(doc) == "credit_note":
+		values |= {"state": UP_TO_DATE, "reason_code": DECLINED, "reason": f"{what}. Retry makes it again."}
+	else:
+		values |= {
+			"state": ATTENTION,
+			"reason_code": UNDONE,
+			"reason": f"{what}. Amend it, or press Retry to book the order again.",
+			"due_at": FrappeSite().now() + LOOK_AGAIN,
+		}
+	_write(row, doc, what, **values)
+	if row.stock_booked and not _still_carried(row, doc):
+		_hold_again(row)
+
+
+def _still_carried(row: frappe._dict, gone: Document) -> bool:
+	for doctype, name, extra in (
+		("Sales Order", row.sales_order, {}),
+		("Sales Invoice", row.sales_invoice, {"update_stock": 1}),
+	):
+		if name and name != gone.name and frappe.db.exists(doctype, {"name": name, "docstatus": 1, **extra}):
+			return True
+	return False
+
+
+def _hold_again(row: frappe._dict) -> None:
+	site = FrappeSite()
+	store = site.store(row.store)
+	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
+	frappe.db.sql(f"UPDATE `tab{ORDER}` SET stock_booked = 0 WHERE name = %s", row.name)
+	inbox.resolve_again(site, store, row.name, order, booked=False, has_left=bool(row.has_left))
+
+
+def _write(row: frappe._dict, doc: Document, text: str, **values: object) -> None:
+	site = FrappeSite()
+	now = site.now()
+	columns = ", ".join(f"`{column}` = %s" for column in values)
+	frappe.db.sql(
+		f"UPDATE `tab{ORDER}` SET {columns}, modified = %s WHERE name = %s",
+		(*values.values(), site.stamp(now), row.name),
+	)
+	inbox.write_events(
+		site.db,
+		[
+			inbox.event_row(
+				site, row.store, row.order_id, frappe.session.user, row.remote_status or "", text, now
+			)
+		],
+	)
+	frappe.db.after_commit.add(lambda: wake_booking(row.store))

@@ -1,0 +1,115 @@
+"""A settlement statement and what became of it. Rows are written by the import; people look, and post what differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.model.document import Document
+from frappe.utils import escape_html
+
+from marketplace_sync.orders.payout_file import ERRORS_SHOWN, PayoutFileError
+
+SETTINGS = "Customer Marketplace Settings"
+WHO_POSTS = ("Accounts Manager", "Marketplace Manager")
+
+
+class MarketplacePayout(Document):
+	# begin: auto-generated types
+	# This code is auto-generated. Do not modify anything in this block.
+
+	from typing import TYPE_CHECKING
+
+	if TYPE_CHECKING:
+		from frappe.types import DF
+
+		from marketplace_sync.marketplace_sync.doctype.marketplace_payout_line.marketplace_payout_line import (
+			MarketplacePayoutLine,
+		)
+
+		currency: DF.Link | None
+		difference: DF.Currency
+		fees: DF.Currency
+		gross: DF.Currency
+		journal_entry: DF.Link | None
+		lines: DF.Table[MarketplacePayoutLine]
+		net: DF.Currency
+		paid_at: DF.Datetime | None
+		reason: DF.SmallText | None
+		settlement_id: DF.Data
+		source: DF.Data | None
+		state: DF.Literal["Waiting", "Needs Attention", "Posted"]
+		store: DF.Link
+	# end: auto-generated types
+
+	def validate(self) -> None:
+		frappe.throw(
+			_("A payout comes from the marketplace or from a CSV file: it is not written by hand."),
+			title=_("Marketplace Payout"),
+		)
+
+
+@frappe.whitelist(methods=["POST"])
+def post(payout: str, anyway: bool = False) -> dict[str, Any]:
+	"""Look at a payout again and post it; with `anyway` although something differs."""
+	_check_role()
+	frappe.get_doc("Marketplace Payout", payout).check_permission("read")
+	from marketplace_sync.erpnext import payouts  # ERPNext is loaded by those who post only
+
+	payouts.post(payout, anyway)
+	return frappe.db.get_value(
+		"Marketplace Payout", payout, ["state", "reason", "journal_entry"], as_dict=True
+	)
+
+
+@frappe.whitelist(methods=["POST"])
+def import_csv(store: str, file_url: str) -> dict[str, Any]:
+	"""Take the statements of an uploaded CSV file; a file with any error leaves nothing."""
+	_check_role()
+	frappe.get_doc(SETTINGS, store).check_permission("read")
+	for name in frappe.get_all("File", filters={"file_url": file_url}, pluck="name"):
+		# One content, one address: who may read any of its records may read it.
+		if frappe.has_permission("File", "read", doc=name):
+			break
+	else:
+		frappe.throw(_("File: {0} does not exist, or you may not see it.").format(escape_html(file_url)))
+	from marketplace_sync.erpnext import payouts
+
+	try:
+		report = payouts.import_csv(store, file_url)
+	except PayoutFileError as error:
+		problems = [escape_html(str(problem)) for problem in error.problems[:ERRORS_SHOWN]]
+		if (more := len(error.problems) - ERRORS_SHOWN) > 0:
+			problems.append(_("… and {0} more").format(more))
+		frappe.throw(
+			problems, title=_("Nothing was imported: please correct the file"), as_list=len(problems) > 1
+		)
+	return {
+		"seen": report.seen,
+		"known": report.known,
+		"posted": report.posted,
+		"attention": report.attention,
+	}
+
+
+@frappe.whitelist(methods=["POST"])
+def fetch(store: str) -> None:
+	"""Have the store's statements fetched by a worker."""
+	_check_role()
+	frappe.get_doc(SETTINGS, store).check_permission("read")
+	frappe.enqueue(
+		"marketplace_sync.jobs.import_settlements",
+		queue="long",
+		job_id=f"marketplace_settlements:{store}",
+		deduplicate=True,
+		store=store,
+	)
+
+
+def _check_role() -> None:
+	if not set(WHO_POSTS) & set(frappe.get_roles()):
+		frappe.throw(
+			_("Payouts are posted by people with the role {0}.").format(" / ".join(map(_, WHO_POSTS))),
+			frappe.PermissionError,
+		)

@@ -1,0 +1,61 @@
+frappe.listview_settings["Marketplace Payout"] = {
+	add_fields: ["state", "journal_entry", "currency"],
+	hide_name_column: true,
+	get_indicator(doc) {
+		const colour = { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue";
+		return [__(doc.state), colour, `state,=,${doc.state}`];
+	},
+	onload(list) {
+		if (!["Accounts Manager", "Marketplace Manager"].some((role) => frappe.user.has_role(role))) return;
+		const controller = "marketplace_sync.marketplace_sync.doctype.marketplace_payout.marketplace_payout.";
+		const store = {
+			fieldname: "store",
+			fieldtype: "Link",
+			options: "Customer Marketplace Settings",
+			label: __("Store"),
+			reqd: 1,
+		};
+		list.page.add_inner_button(__("Import CSV"), () =>
+			frappe.prompt(
+				[
+					store,
+					{
+						fieldname: "file_url",
+						fieldtype: "Attach",
+						label: __("CSV File"),
+						description: __("Which column means what is on the store: Columns of a Payout File."),
+						options: { restrictions: { allowed_file_types: [".csv"] } },
+						reqd: 1,
+					},
+				],
+				(values) =>
+					frappe.xcall(controller + "import_csv", values).then((answer) => {
+						frappe.msgprint({
+							title: __("Payouts"),
+							indicator: answer.attention ? "orange" : "green",
+							message: __("{0} statements: {1} posted, {2} need attention, {3} were there already.", [
+								answer.seen,
+								answer.posted,
+								answer.attention,
+								answer.known,
+							]),
+						});
+						list.refresh();
+					}),
+				__("Import a Payout File"),
+				__("Import")
+			)
+		);
+		list.page.add_inner_button(__("Fetch Payouts"), () =>
+			frappe.prompt(
+				[store],
+				(values) =>
+					frappe.xcall(controller + "fetch", values).then(() =>
+						frappe.show_alert({ message: __("The statements are fetched by a worker."), indicator: "green" })
+					),
+				__("Fetch Payouts"),
+				__("Fetch")
+			)
+		);
+	},
+};

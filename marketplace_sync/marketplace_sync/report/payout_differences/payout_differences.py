@@ -1,0 +1,95 @@
+"""Payout Differences: what statements say and the clearing account does not, until it is settled.
+
+Computed from the documents as they are now: a line goes when its invoice is paid, its credit note submitted, its payout
+posted, or whatever else makes clearing agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import frappe
+from frappe import _
+from frappe.utils import add_months, getdate, nowdate
+
+from marketplace_sync.erpnext.payouts import differences
+
+SETTINGS = "Customer Marketplace Settings"
+
+
+def execute(filters: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+	"""Columns and rows. Filters: store ('' = all that the user may see), from_date, to_date (of Paid At)."""
+	chosen = frappe._dict(filters or {})
+	end = getdate(chosen.to_date or nowdate())
+	start = getdate(chosen.from_date or add_months(end, -3))
+	if start > end:
+		frappe.throw(_("From Date is after To Date: correct one of them."))
+	stores = frappe.get_list(
+		SETTINGS,
+		filters={"name": chosen.store} if chosen.store else {},
+		fields=["name", "customer_name"],
+		order_by="name",
+		limit_page_length=0,
+	)
+	return _columns(), [
+		{
+			"store": one.store,
+			"store_name": store.customer_name,
+			"payout": one.payout,
+			"settlement_id": one.settlement_id,
+			"paid_at": one.paid_at,
+			"state": _(one.state),
+			"order_id": one.order_id,
+			"marketplace_order": one.marketplace_order,
+			"sales_invoice": one.sales_invoice,
+			"currency": one.currency,
+			# A row about the whole statement has no amounts: an empty cell is not a zero.
+			"gross": float(one.gross) if one.order_id else None,
+			"held": float(one.held) if one.order_id else None,
+			"difference": float(one.difference) if one.order_id else None,
+			"problem": one.problem,
+		}
+		for store in stores
+		for one in differences(store.name, start, end)
+	]
+
+
+def _columns() -> list[dict[str, Any]]:
+	def money(fieldname: str, label: str) -> dict[str, Any]:
+		return {
+			"fieldname": fieldname,
+			"label": label,
+			"fieldtype": "Currency",
+			"options": "currency",
+			"width": 120,
+		}
+
+	def link(fieldname: str, label: str, doctype: str, width: int = 140) -> dict[str, Any]:
+		return {
+			"fieldname": fieldname,
+			"label": label,
+			"fieldtype": "Link",
+			"options": doctype,
+			"width": width,
+		}
+
+	return [
+		{"fieldname": "store_name", "label": _("Store"), "fieldtype": "Data", "width": 160},
+		link("payout", _("Payout"), "Marketplace Payout", 160),
+		{"fieldname": "paid_at", "label": _("Paid At"), "fieldtype": "Date", "width": 100},
+		{"fieldname": "state", "label": _("State"), "fieldtype": "Data", "width": 120},
+		{"fieldname": "order_id", "label": _("Marketplace Order ID"), "fieldtype": "Data", "width": 150},
+		money("gross", _("Statement")),
+		money("held", _("Clearing")),
+		money("difference", _("Difference")),
+		{"fieldname": "problem", "label": _("Problem"), "fieldtype": "Data", "width": 420},
+		link("marketplace_order", _("Marketplace Order"), "Marketplace Order"),
+		link("sales_invoice", _("Sales Invoice"), "Sales Invoice"),
+		{
+			"fieldname": "currency",
+			"label": _("Currency"),
+			"fieldtype": "Link",
+			"options": "Currency",
+			"hidden": 1,
+		},
+	]

@@ -1,0 +1,203 @@
+"""From what must exist and what does to the next steps. Pure; the hosts make the documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.orders.status import Target
+
+FIRST_WAIT, LONGEST_WAIT = 60.0, 3_600.0
+"""Seconds until an order that needs attention is tried again; doubling in between."""
+
+
+class Step(str, Enum):
+	"""One thing to do, in this order."""
+
+	UNDO = "undo"
+	"""Cancel whatever there is, from the end."""
+	ORDER = "Sales Order"
+	INVOICE = "Sales Invoice"
+	PAYMENT = "Payment Entry"
+	CREDIT_NOTE = "Credit Note"
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+	"""A document that exists, as draft or submitted."""
+
+	name: str
+	draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+	"""What exists for an order."""
+
+	order: Paper | None = None
+	invoice: Paper | None = None
+	payment: Paper | None = None
+	settled: bool = False
+	"""The submitted invoice is paid, whoever booked the payment."""
+	credited: Mapping[str, int] = field(default_factory=dict)
+	"""Units by line id that are in credit notes, drafts included."""
+
+	@property
+	def empty(self) -> bool:
+		return not (self.order or self.invoice or self.payment or self.credited)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+	"""What to do now, and what is then left for a person."""
+
+	steps: tuple[Step, ...] = ()
+	problem: str = ""
+	"""Why the order needs attention once the steps are done; '' = it is up to date."""
+	remark: str = ""
+	"""Why nothing more is booked, where that is right."""
+	credit: Mapping[str, int] = field(default_factory=dict)
+	"""Units by line id for the credit note."""
+
+
+def plan(
+	order: RemoteOrder,
+	target: Target,
+	books: Books,
+	*,
+	units: Mapping[str, int],
+	has_left: bool,
+	changed: bool,
+) -> Plan:
+	"""The steps for an order of which `units` (by line id) are to be booked.
+
+	`changed`: lines or amounts differ from those that were booked. The steps are to be done in one transaction.
+	"""
+	cancelled = order.status is OrderStatus.CANCELLED and not has_left
+	if cancelled or (not any(units.values()) and not has_left):
+		if books.empty:
+			return Plan()
+		if target.cancel or not cancelled:
+			return Plan((Step.UNDO,))
+		return Plan(remark="Cancelled on the marketplace: the status table leaves the documents as they are.")
+	if order.status is OrderStatus.UNKNOWN:
+		return Plan(
+			problem=f"The marketplace says {order.remote_status!r}, a status that is not known here. What is booked stays;"
+			" nothing new is booked until a known status follows."
+		)
+	if order.fulfilled_by_marketplace:
+		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
+	back = order.status in (OrderStatus.RETURNED, OrderStatus.CANCELLED)
+	if changed and not back and not any(books.credited.values()) and not _returned(order, units, back):
+		final = (
+			books.invoice
+			and not books.invoice.draft
+			and (has_left or books.settled or (books.payment and not books.payment.draft))
+		)
+		if final:
+			return Plan(
+				problem=f"Items or amounts changed on the marketplace after {books.invoice.name} was final. Check it:"
+				" amend the invoice, or make a credit note for the difference."
+			)
+		steps, problem = _forward(target, Books())
+		return Plan((Step.UNDO, *steps), problem)
+	steps, problem = _forward(target, books)
+	if problem:
+		return Plan(steps, problem)
+	credit = {
+		line: units_back - books.credited.get(line, 0)
+		for line, units_back in _returned(order, units, back).items()
+		if units_back > books.credited.get(line, 0)
+	}
+	if not credit or not target.credit_note:
+		return Plan(steps)
+	if not (books.invoice or Step.INVOICE in steps):
+		return Plan(steps, remark="Returned before an invoice was booked: there is nothing to credit.")
+	if books.invoice.draft if books.invoice else target.invoice_draft:
+		return Plan(
+			steps,
+			f"The goods came back: submit {books.invoice.name if books.invoice else 'the Sales Invoice'}, then its credit"
+			" note is made; or delete it.",
+		)
+	return Plan((*steps, Step.CREDIT_NOTE), credit=credit)
+
+
+def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:
+	"""What is missing on the way to the target, and why it can't be made now."""
+	steps: list[Step] = []
+	if target.sales_order and not books.order and not books.invoice:
+		steps.append(Step.ORDER)
+	if target.invoice and not books.invoice:
+		if books.order and books.order.draft:
+			return tuple(steps), f"Submit {books.order.name}: the Sales Invoice is made from it."
+		if Step.ORDER in steps and target.order_draft:
+			return tuple(steps), "Submit the Sales Order: the Sales Invoice is made from it."
+		steps.append(Step.INVOICE)
+	if target.paid and not books.payment and not books.settled:
+		if books.invoice and books.invoice.draft:
+			return tuple(steps), f"Submit {books.invoice.name}: its payment is booked then."
+		if Step.INVOICE in steps and target.invoice_draft:
+			return tuple(steps), "Submit the Sales Invoice: its payment is booked then."
+		if books.invoice or Step.INVOICE in steps:
+			steps.append(Step.PAYMENT)
+	return tuple(steps), ""
+
+
+def _returned(order: RemoteOrder, units: Mapping[str, int], back: bool) -> dict[str, int]:
+	"""Units by line id that came back. A whole return that names no units, and a late cancellation, is all of them."""
+	named = {
+		line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0
+	}
+	if back and (order.status is OrderStatus.CANCELLED or not named):
+		return {line: count for line, count in units.items() if count > 0}
+	return named
+
+
+def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int], customer: str) -> str:
+	"""The same as long as documents made of the order would have the same lines and amounts."""
+	what = [
+		customer,
+		order.currency,
+		_figure(order.total),
+		sorted(
+			[line.line_id, line.seller_sku, units[line.line_id], _figure(line.unit_price)]
+			for line in order.lines
+		),
+		sorted([one.kind.value, _figure(one.amount), one.name] for one in order.amounts),
+	]
+	return hashlib.sha1(json.dumps(what).encode()).hexdigest()
+
+
+def _figure(amount: Decimal | None) -> str:
+	return "" if amount is None else f"{amount.normalize():f}"
+
+
+def wait(attempts: int) -> float:
+	"""Seconds until the next try after the `attempts`-th (from 1) that failed."""
+	return min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempts - 1, 10))
+
+
+def match_rows(
+	lines: Sequence[tuple[str, str, int]], rows: Sequence[tuple[str, str, float]]
+) -> dict[str, str]:
+	"""Order line id -> row of a document, from (line id, item, units) and (row, item, quantity) in their order.
+
+	The same item and quantity first, then the same item; no row twice. A line without a row is left out.
+	"""
+	found: dict[str, str] = {}
+	left = list(rows)
+	for exact in (True, False):
+		for line, item, units in lines:
+			if line in found:
+				continue
+			for row in left:
+				if row[1] == item and (row[2] == units or not exact):
+					found[line] = row[0]
+					left.remove(row)
+					break
+	return found

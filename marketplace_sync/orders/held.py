@@ -1,0 +1,78 @@
+"""Held Qty: order lines that are in the inbox and not yet booked in ERPNext, in stock units.
+
+A row for every item (component, for a bundle) and warehouse of such an order. They come with the order's inbox row and go
+in the transaction that books or cancels it, so that no unit is ever counted twice or not at all (invariant 8).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+
+from marketplace_sync.sites.port import Database
+
+TABLE = "Marketplace Held Qty"
+NAMES_PER_QUERY = 1_000
+
+
+def read_held(
+	db: Database, items: Sequence[str], warehouses: Sequence[str]
+) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> units held by all orders of all stores."""
+	found = db.rows(
+		f"SELECT item_code, warehouse, SUM(qty) FROM `tab{TABLE}`"
+		f" WHERE item_code IN ({_marks(items)}) AND warehouse IN ({_marks(warehouses)}) GROUP BY item_code, warehouse",
+		[*items, *warehouses],
+	)
+	return {(item, warehouse): Decimal(repr(float(qty))) for item, warehouse, qty in found}
+
+
+def held_items(db: Database, orders: Collection[str]) -> set[str]:
+	"""The items that these Marketplace Orders hold now."""
+	items: set[str] = set()
+	for piece in _pieces(orders):
+		items |= {
+			row[0]
+			for row in db.rows(
+				f"SELECT DISTINCT item_code FROM `tab{TABLE}` WHERE marketplace_order IN ({_marks(piece)})",
+				piece,
+			)
+		}
+	return items
+
+
+def hold(db: Database, store: str, quantities: Mapping[str, Mapping[tuple[str, str], Decimal]]) -> None:
+	"""Make the holds of these Marketplace Orders exactly this: order -> (item, warehouse) -> units. No commit."""
+	release(db, list(quantities))
+	db.insert_many(
+		TABLE,
+		("name", "marketplace_order", "store", "item_code", "warehouse", "qty"),
+		[
+			(uuid.uuid4().hex[:20], order, store, item, warehouse, float(qty))
+			for order, held in sorted(quantities.items())
+			for (item, warehouse), qty in sorted(held.items())
+			if qty > 0
+		],
+	)
+
+
+def release(db: Database, orders: Collection[str]) -> None:
+	"""These Marketplace Orders hold nothing any more. No commit."""
+	for piece in _pieces(orders):
+		names = [
+			row[0]
+			for row in db.rows(
+				f"SELECT name FROM `tab{TABLE}` WHERE marketplace_order IN ({_marks(piece)})", piece
+			)
+		]
+		db.delete_many(TABLE, sorted(names))
+
+
+def _marks(values: Collection[object]) -> str:
+	return ", ".join(["%s"] * len(values))
+
+
+def _pieces(names: Collection[str]) -> list[list[str]]:
+	ordered = sorted(names)
+	return [ordered[start : start + NAMES_PER_QUERY] for start in range(0, len(ordered), NAMES_PER_QUERY)]

@@ -1,0 +1,475 @@
+"""The inbox: one row per store and marketplace order id, its lines, and what they hold.
+
+Whatever brings an order (a push's fetch, the poll, the look before a slice) ends in `receive`. Snapshots may come late,
+twice and out of order: the one with the later update time wins, and of two with the same the one that was asked for
+later. All that follows from a snapshot is one transaction: the order, its lines, its Held Qty, the outbox rows for the
+items that it changes, and what is now known about the marketplace's own number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.listings import switches
+from marketplace_sync.orders import held, own_sale
+from marketplace_sync.orders.lines import Resolved, resolve
+from marketplace_sync.orders.status import LEFT, rank
+from marketplace_sync.sites.port import Database, Row, Site, Store
+from marketplace_sync.stock import outbox
+from marketplace_sync.stock.outbox import OutboxRow
+
+ORDER = "Marketplace Order"
+ITEM = "Marketplace Order Item"
+EVENT = "Marketplace Order Event"
+WAITING, ATTENTION, UP_TO_DATE = "Waiting", "Needs Attention", "Up to Date"
+TOKOPEDIA = "TOKOPEDIA"
+ORDERS_PER_TRANSACTION = 100
+ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class Received:
+	"""What a batch of snapshots did."""
+
+	seen: int = 0
+	new: int = 0
+	changed: int = 0
+	"""Orders (new ones included) of which something is different now."""
+	names: list[str] = field(default_factory=list)
+	"""Marketplace Orders that changed."""
+
+	def add(self, other: Received) -> None:
+		self.seen += other.seen
+		self.new += other.new
+		self.changed += other.changed
+		self.names += other.names
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+	"""An order's row as it was before this snapshot."""
+
+	name: str
+	fingerprint: str
+	status: str
+	remote_status: str
+	furthest: int
+	has_left: bool
+	booked: bool
+	"""A submitted document carries the stock: nothing is held any more."""
+
+
+def order_name(store: str, order_id: str) -> str:
+	"""The name of a Marketplace Order: its primary key makes (store, order id) unique."""
+	return f"{store}-{order_id}"[:140]
+
+
+def customer_of(store: Store, order: RemoteOrder) -> str:
+	"""On whom the order is booked: a merged shop's Tokopedia storefront has a Customer of its own."""
+	return (order.storefront == TOKOPEDIA and store.tokopedia_customer) or store.customer
+
+
+def fingerprint(order: RemoteOrder) -> str:
+	"""The same as long as the marketplace says the same of the order. Amounts that are asked for separately don't count."""
+	what = [
+		order.status.value,
+		order.remote_status,
+		order.updated_at,
+		order.left,
+		order.note,
+		[
+			(
+				line.line_id,
+				line.seller_sku,
+				line.quantity,
+				line.cancelled,
+				line.returned,
+				str(line.unit_price),
+			)
+			for line in order.lines
+		],
+	]
+	return hashlib.sha1(json.dumps(what).encode()).hexdigest()
+
+
+def receive(
+	site: Site, store: Store, orders: Iterable[RemoteOrder], fetched_at: float, source: str
+) -> Received:
+	"""Bring these snapshots, which were asked for at `fetched_at`, into the inbox. Commits.
+
+	Orders placed before the store's *Import Orders From* are left out. `source` is for the timeline: fetch (after a push), poll, look.
+	"""
+	# In whole seconds, as orders' times are: what is bought in the second of connecting is not lost.
+	start = store.orders_from[:19]
+	latest: dict[str, RemoteOrder] = {}
+	for order in orders:
+		if not order.order_id or site.stamp(order.created_at)[:19] < start:
+			continue
+		before = latest.get(order.order_id)
+		if before is None or before.updated_at <= order.updated_at:
+			latest[order.order_id] = order
+	received = Received(seen=len(latest))
+	ids = sorted(latest)
+	for start in range(0, len(ids), ORDERS_PER_TRANSACTION):
+		piece = [latest[order_id] for order_id in ids[start : start + ORDERS_PER_TRANSACTION]]
+		for left in range(ATTEMPTS - 1, -1, -1):
+			try:
+				received.add(_receive(site, store, piece, fetched_at, source))
+				break
+			except Exception as error:
+				site.db.rollback()
+				if not left or not site.db.is_retriable(error):
+					raise
+	return received
+
+
+def _receive(
+	site: Site, store: Store, orders: Sequence[RemoteOrder], fetched_at: float, source: str
+) -> Received:
+	db = site.db
+	db.commit()
+	now = site.now()
+	stamp = site.stamp(now)
+	by_name = {order_name(store.name, order.order_id): order for order in orders}
+	new = db.insert_missing(
+		ORDER,
+		("name", "creation", "modified", "owner", "store", "order_id", "state", "updated_at", "fetched_at"),
+		[
+			(name, stamp, stamp, "Administrator", store.name, order.order_id, WAITING, -1.0, -1.0)
+			for name, order in sorted(by_name.items())
+		],
+	)
+	# Locks the rows, so that what is read after it is the present; and marks the snapshots that count.
+	mark = uuid.uuid4().hex[:20]
+	db.update_many(
+		ORDER,
+		("name", "updated", "fetched", "mark"),
+		[(name, order.updated_at, fetched_at, mark) for name, order in sorted(by_name.items())],
+		"updated_at = v.updated, fetched_at = v.fetched, fetch_mark = v.mark",
+		"t.updated_at < v.updated OR t.updated_at = v.updated AND t.fetched_at < v.fetched",
+	)
+	known = {one.name: one for one in _read_known(db, mark)}
+	site.checkpoint("inbox: orders locked")
+	changed = {
+		name: by_name[name] for name, one in known.items() if one.fingerprint != fingerprint(by_name[name])
+	}
+	if changed:
+		_write(site, store, changed, known, source, now)
+	db.commit()
+	site.checkpoint("inbox: received")
+	return Received(0, new, len(changed), sorted(changed))
+
+
+def _read_known(db: Database, mark: str) -> list[_Known]:
+	return [
+		_Known(name, text or "", status or "", remote or "", furthest, bool(left), bool(booked))
+		for name, text, status, remote, furthest, left, booked in db.rows(
+			"SELECT name, fingerprint, status, remote_status, furthest, has_left, stock_booked"
+			f" FROM `tab{ORDER}` WHERE fetch_mark = %s",
+			(mark,),
+		)
+	]
+
+
+def _write(
+	site: Site,
+	store: Store,
+	changed: dict[str, RemoteOrder],
+	known: dict[str, _Known],
+	source: str,
+	now: float,
+) -> None:
+	db = site.db
+	stamp = site.stamp(now)
+	before = _read_lines(db, sorted(changed))
+	with_lines = {name for name, _line in before}
+	bare = {name: order for name, order in changed.items() if not order.lines and name in with_lines}
+	_write_bare(site, store, bare, source, now)
+	changed = {name: order for name, order in changed.items() if name not in bare}
+	if not changed:
+		return
+	names = sorted(changed)
+	resolved = resolve(
+		db,
+		store,
+		list(changed.values()),
+		{(changed[name].order_id, line): row.warehouse for (name, line), row in before.items()},
+	)
+	holds: dict[str, dict[tuple[str, str], Decimal]] = {}
+	orders: list[Row] = []
+	events: list[Row] = []
+	for name, order in sorted(changed.items()):
+		one, lines = known[name], resolved[order.order_id]
+		furthest = max(one.furthest, rank(order.status))
+		left = one.has_left or order.left or furthest >= LEFT
+		holds[name] = holds_of(order, lines, booked=one.booked, has_left=left)
+		orders.append(
+			(
+				name, stamp, customer_of(store, order), order.storefront, site.stamp(order.created_at),
+				order.status.value, order.remote_status, order.note[:500], int(order.fulfilled_by_marketplace),
+				order.currency, float(order.total or 0), order.buyer[:500], furthest, int(left), int(bool(holds[name])),
+				fingerprint(order), json.dumps(order.raw, ensure_ascii=False, separators=(",", ":")), WAITING, now,
+			)
+		)  # fmt: skip
+		if order.remote_status != one.remote_status or not one.fingerprint:
+			events.append(
+				event_row(site, store.name, order.order_id, source, order.remote_status, order.note, now)
+			)
+		else:
+			events.append(
+				event_row(site, store.name, order.order_id, source, order.remote_status, "changed", now)
+			)
+	db.update_many(
+		ORDER,
+		(
+			"name", "modified", "customer", "storefront", "ordered", "status", "remote", "note", "theirs", "currency",
+			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due",
+		),
+		orders,
+		"modified = v.modified, customer = v.customer, storefront = v.storefront, ordered_at = v.ordered,"
+		" status = v.status, remote_status = v.remote, note = v.note, fulfilled_by_marketplace = v.theirs,"
+		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
+		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
+		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0",
+	)  # fmt: skip
+	write_lines(db, {name: resolved[order.order_id] for name, order in changed.items()}, stamp)
+	items = held.held_items(db, names)
+	held.hold(db, store.name, holds)
+	items |= {item for rows in holds.values() for item, _warehouse in rows}
+	cause = f"{store.title} order {changed[names[0]].order_id}" + (
+		f" and {len(names) - 1} more" if names[1:] else ""
+	)
+	items |= own_sale.note(
+		site,
+		store.name,
+		[
+			(line, units, changed[name])
+			for name in names
+			# What the marketplace's own warehouse sends is not taken from the number that we set.
+			if not changed[name].fulfilled_by_marketplace
+			for line in resolved[changed[name].order_id]
+			for units in _changes(changed[name], line, before, known[name])
+		],
+		now,
+	)
+	outbox.record(db, now, [OutboxRow(item, kind=outbox.STOCK, cause=cause) for item in sorted(items)])
+	matched = {line.item for lines in resolved.values() for line in lines if line.matched and line.listing}
+	switches.order_matched(site, store.name, matched)
+	write_events(db, events)
+
+
+def _write_bare(site: Site, store: Store, bare: dict[str, RemoteOrder], source: str, now: float) -> None:
+	"""Snapshots that lost their lines: what was read before, and what it holds, stays until a whole one comes."""
+	site.db.update_many(
+		ORDER,
+		("name", "modified", "status", "remote", "note", "fingerprint", "due"),
+		[
+			(
+				name,
+				site.stamp(now),
+				order.status.value,
+				order.remote_status,
+				order.note[:500],
+				fingerprint(order),
+				now,
+			)
+			for name, order in sorted(bare.items())
+		],
+		"modified = v.modified, status = v.status, remote_status = v.remote, note = v.note,"
+		f" fingerprint = v.fingerprint, state = '{WAITING}', due_at = v.due, attempts = 0",
+	)
+	write_events(
+		site.db,
+		[
+			event_row(site, store.name, order.order_id, source, order.remote_status, order.note, now)
+			for _name, order in sorted(bare.items())
+		],
+	)
+
+
+def holds_of(
+	order: RemoteOrder, lines: Sequence[Resolved], *, booked: bool, has_left: bool
+) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that the order holds while no submitted document carries them."""
+	if booked or order.fulfilled_by_marketplace:
+		return {}
+	if order.status is OrderStatus.CANCELLED and not has_left:
+		return {}
+	found: dict[tuple[str, str], Decimal] = {}
+	for line in lines:
+		for item, qty in line.needed.items():
+			if line.warehouse:
+				found[item, line.warehouse] = found.get((item, line.warehouse), Decimal(0)) + qty
+	return found
+
+
+# -- what the marketplace's own number lost ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Line:
+	"""A line as it is in the inbox."""
+
+	warehouse: str
+	quantity: int
+	cancelled: int
+	returned: int
+
+
+def _changes(
+	order: RemoteOrder, line: Resolved, before: dict[tuple[str, str], _Line], known: _Known
+) -> tuple[int, ...]:
+	"""Units of the listing by which the marketplace's number fell (negative: rose) since the order was last seen.
+
+	What is first seen cancelled was taken and given back: that is no change only if nothing was written in between.
+	"""
+	taken = _taken(order, line)
+	row = before.get((known.name, line.line.line_id))
+	if row is None:
+		gone = line.line.quantity - taken
+		return (line.line.quantity, -gone) if gone else (taken,)
+	return (taken - _taken_before(row, known),)
+
+
+def _taken(order: RemoteOrder, line: Resolved) -> int:
+	"""Units of the listing that the marketplace's number is lower by because of the order."""
+	if order.status is OrderStatus.CANCELLED:
+		return 0
+	return line.line.quantity - line.line.cancelled - line.line.returned
+
+
+def _taken_before(row: _Line, known: _Known) -> int:
+	if known.status == OrderStatus.CANCELLED.value:
+		return 0
+	return row.quantity - row.cancelled - row.returned
+
+
+def _read_lines(db: Database, names: Sequence[str]) -> dict[tuple[str, str], _Line]:
+	if not names:
+		return {}
+	return {
+		(parent, line): _Line(warehouse or "", quantity, cancelled, returned)
+		for parent, line, warehouse, quantity, cancelled, returned in db.rows(
+			f"SELECT parent, line_id, warehouse, quantity, cancelled, returned FROM `tab{ITEM}`"
+			f" WHERE parent IN ({', '.join(['%s'] * len(names))}) AND parenttype = '{ORDER}'",
+			list(names),
+		)
+	}
+
+
+def write_lines(db: Database, lines: dict[str, list[Resolved]], stamp: str) -> None:
+	"""Make the item rows of these Marketplace Orders exactly these. No commit."""
+	names = sorted(lines)
+	old = [
+		row[0]
+		for row in db.rows(
+			f"SELECT name FROM `tab{ITEM}` WHERE parent IN ({', '.join(['%s'] * len(names))})"
+			f" AND parenttype = '{ORDER}'",
+			names,
+		)
+	]
+	db.delete_many(ITEM, sorted(old))
+	db.insert_many(
+		ITEM,
+		(
+			"name", "creation", "modified", "parent", "parenttype", "parentfield", "idx", "line_id", "product_id",
+			"sku_id", "seller_sku", "title", "quantity", "cancelled", "returned", "unit_price", "location_id", "item",
+			"uom", "warehouse", "problem",
+		),
+		[
+			(
+				uuid.uuid4().hex[:20], stamp, stamp, name, ORDER, "items", idx, one.line.line_id,
+				one.line.product_id, one.line.sku_id, one.line.seller_sku, one.line.title[:140], one.line.quantity,
+				one.line.cancelled, one.line.returned, float(one.line.unit_price), one.line.location_id, one.item or None,
+				one.uom or None, one.warehouse or None, one.problem[:500],
+			)
+			for name in names
+			for idx, one in enumerate(lines[name], start=1)
+		],
+	)  # fmt: skip
+
+
+# -- timeline ------------------------------------------------------------------------------------------------------
+EVENT_COLUMNS = (
+	"name", "creation", "modified", "store", "order_id", "at", "source", "status", "summary", "to_fetch", "due_at",
+)  # fmt: skip
+
+
+def event_row(
+	site: Site, store: str, order_id: str, source: str, status: str, summary: str, now: float
+) -> Row:
+	"""A line of an order's timeline: who said or did what, when."""
+	stamp = site.stamp(now)
+	return (
+		uuid.uuid4().hex[:20], stamp, stamp, store, order_id, now, source, status[:140], summary[:500], 0, 0.0,
+	)  # fmt: skip
+
+
+def write_events(db: Database, rows: Sequence[Row]) -> None:
+	"""Insert lines of timelines in the caller's transaction."""
+	db.insert_many(EVENT, EVENT_COLUMNS, rows)
+
+
+def record_push(
+	site: Site, store: str, order_ids: Sequence[str], delivery_id: str, status: str, kind: str
+) -> int:
+	"""Keep a genuine push: the orders are to be fetched. A delivery that came before leaves nothing.
+
+	In the caller's transaction. Returns how many rows are new.
+	"""
+	now = site.now()
+	stamp = site.stamp(now)
+	rows: list[Row] = []
+	for order_id in sorted(set(order_ids)):
+		key = hashlib.sha1(f"{store}\n{delivery_id}\n{order_id}".encode()).hexdigest()[:20]
+		rows.append((key, stamp, stamp, store, order_id, now, "push", status[:140], kind[:140], 1, now))
+	return site.db.insert_missing(EVENT, EVENT_COLUMNS, rows)
+
+
+# -- booking ---------------------------------------------------------------------------------------------------------
+def due_orders(db: Database, store: str, now: float, limit: int) -> list[str]:
+	"""Marketplace Orders of a store that booking should look at, the longest waiting first."""
+	return [
+		row[0]
+		for row in db.rows(
+			f"SELECT name FROM `tab{ORDER}` WHERE store = %s AND state IN ('{WAITING}', '{ATTENTION}') AND due_at <= %s"
+			f" ORDER BY due_at LIMIT {int(limit)}",
+			(store, now),
+		)
+	]
+
+
+def look_again(db: Database, now: float, stores: Collection[str] = ()) -> int:
+	"""Something changed that orders may have waited for: those that need attention are tried again now. No commit."""
+	where = f" AND store IN ({', '.join(['%s'] * len(stores))})" if stores else ""
+	return db.execute(
+		f"UPDATE `tab{ORDER}` SET due_at = %s WHERE state = '{ATTENTION}' AND due_at > %s{where}",
+		(now, now, *sorted(stores)),
+	)
+
+
+def resolve_again(
+	site: Site, store: Store, name: str, order: RemoteOrder, *, booked: bool, has_left: bool
+) -> list[Resolved]:
+	"""The lines of an order with today's mapping; rewrites its rows and holds, and tells the items. No commit.
+
+	The caller holds the order's row lock.
+	"""
+	db = site.db
+	before = _read_lines(db, [name])
+	lines = resolve(
+		db, store, [order], {(order.order_id, line): row.warehouse for (_name, line), row in before.items()}
+	)[order.order_id]
+	holds = holds_of(order, lines, booked=booked, has_left=has_left)
+	items = held.held_items(db, [name]) | {item for item, _warehouse in holds}
+	now = site.now()
+	write_lines(db, {name: lines}, site.stamp(now))
+	held.hold(db, store.name, {name: holds})
+	db.execute(f"UPDATE `tab{ORDER}` SET holding = %s WHERE name = %s", (int(bool(holds)), name))
+	cause = f"{store.title} order {order.order_id}"
+	outbox.record(db, now, [OutboxRow(item, kind=outbox.STOCK, cause=cause) for item in sorted(items)])
+	return lines

@@ -1,0 +1,1 @@
+"""What a new version has to change in the data of an older one."""

@@ -1,0 +1,234 @@
+"""Booking on the embedded host: orders of the inbox become Sales Orders and Sales Invoices of its ledger.
+
+What must exist is decided where the Frappe host decides it (orders/status.py, orders/booking.py); here are the documents
+that move stock. The ledger knows no prices and no drafts, so payments, credit notes, invoices without Stock Update and
+documents that a person shall submit are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders.amounts import units_of
+from marketplace_sync.orders.booking import Books, Paper, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE
+from marketplace_sync.orders.lines import Resolved
+from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
+from marketplace_sync.sites.embedded_ledger import Ledger, LedgerError, Line
+from marketplace_sync.sites.embedded_site import EmbeddedSite
+from marketplace_sync.sites.port import Store
+
+ORDERS_PER_LOOK = 100
+
+
+@dataclass(slots=True)
+class BookReport:
+	"""What `book_due` did: orders that are up to date now, and orders that need a person."""
+
+	booked: int = 0
+	attention: int = 0
+
+	def add(self, other: BookReport) -> None:
+		self.booked += other.booked
+		self.attention += other.attention
+
+
+def book_due(site: EmbeddedSite, store: str) -> BookReport:
+	"""Book all that is due in a store's inbox; every order is a transaction. Commits.
+
+	Raises LookupError for an unknown store, ValueError when its settings are incomplete.
+	"""
+	settings = site.store(store)
+	rules = read_rules(site, store)
+	site.db.commit()
+	report = BookReport()
+	while True:
+		names = inbox.due_orders(site.db, store, site.now(), ORDERS_PER_LOOK)
+		site.db.commit()
+		if not names:
+			return report
+		for name in names:
+			state = _book(site, settings, rules, name)
+			report.booked += state == UP_TO_DATE
+			report.attention += state == ATTENTION
+
+
+def read_rules(site: EmbeddedSite, store: str) -> tuple[Rule, ...]:
+	"""The store's status table; its preset's when it has no rows of its own."""
+	found = site.db.rows(
+		"SELECT status, action, draft FROM `tabMarketplace Order Rule` WHERE parent = %s ORDER BY idx",
+		(store,),
+	)
+	if found:
+		return tuple(
+			Rule(OrderStatus(status), Action(action or Action.NOTHING.value), bool(draft))
+			for status, action, draft in found
+		)
+	preset = site.db.rows(
+		"SELECT order_preset FROM `tabCustomer Marketplace Settings` WHERE name = %s", (store,)
+	)
+	return PRESETS.get(preset[0][0] if preset else "", PRESETS[DEFAULT_PRESET])
+
+
+def _book(site: EmbeddedSite, store: Store, rules: tuple[Rule, ...], name: str) -> str:
+	"""Bring one order's documents up to date; returns its state afterwards, '' when it is not due any more. Commits."""
+	ledger = Ledger(site)
+	fingerprint = ""
+	try:
+		with ledger.together():
+			found = site.db.rows(
+				"SELECT order_id, customer, state, due_at, furthest, has_left, stock_booked, fingerprint,"
+				f" booked_fingerprint, reason, attempts, sales_order, sales_invoice, snapshot FROM `tab{ORDER}` WHERE name = %s",
+				(name,),
+			)
+			if not found or found[0][2] == UP_TO_DATE or found[0][3] > site.now():
+				return ""
+			fingerprint = found[0][7]
+			row = _Row(name, *found[0][:2], *found[0][4:7], *found[0][8:13])
+			order = site.connector(store.name).parse_order(json.loads(found[0][13]))
+			return _Work(ledger, store, rules, row, order).run()
+	except LedgerError as error:
+		return _note_failure(site, name, fingerprint, str(error))
+
+
+def _note_failure(site: EmbeddedSite, name: str, fingerprint: str, reason: str) -> str:
+	"""The ledger refused, and nothing was booked: say why and try again later, unless the order has changed since."""
+	now = site.now()
+	attempts = site.db.rows(f"SELECT attempts FROM `tab{ORDER}` WHERE name = %s", (name,))[0][0] + 1
+	site.db.execute(
+		f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, attempts = %s, due_at = %s, modified = %s"
+		" WHERE name = %s AND fingerprint = %s",
+		(ATTENTION, reason[:500], attempts, now + wait(attempts), site.stamp(now), name, fingerprint),
+	)
+	site.db.commit()
+	return ATTENTION
+
+
+@dataclass(slots=True)
+class _Row:
+	"""What booking needs of a Marketplace Order."""
+
+	name: str
+	order_id: str
+	customer: str
+	furthest: int
+	has_left: bool
+	stock_booked: bool
+	booked_fingerprint: str
+	reason: str
+	attempts: int
+	sales_order: str
+	sales_invoice: str
+
+
+class _Work:
+	"""One order inside its transaction."""
+
+	def __init__(self, ledger: Ledger, store: Store, rules: tuple[Rule, ...], row: _Row, order: RemoteOrder):
+		self.ledger, self.site, self.store = ledger, ledger.site, store
+		self.rules, self.row, self.order = rules, row, order
+		self.done: list[str] = []
+
+	def run(self) -> str:
+		row, order = self.row, self.order
+		has_left = bool(row.has_left)
+		units = units_of(order, has_left)
+		row.sales_order = self._there("Sales Order", row.sales_order)
+		row.sales_invoice = self._there("Sales Invoice", row.sales_invoice)
+		books = Books(
+			Paper(row.sales_order) if row.sales_order else None,
+			Paper(row.sales_invoice) if row.sales_invoice else None,
+		)
+		print_now = booked_fingerprint(order, units, row.customer)
+		goal = target(self.rules, row.furthest, order.status, has_left)
+		todo = plan(
+			order, goal, books, units=units, has_left=has_left,
+			changed=not books.empty and row.booked_fingerprint != print_now,
+		)  # fmt: skip
+		lines = inbox.resolve_again(
+			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
+		)
+		if Step.UNDO in todo.steps:
+			self._undo()
+		problem = todo.problem
+		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
+		if making:
+			problem = "; ".join(sorted({line.problem for line in lines if line.problem})) or problem
+			if not self.store.warehouses:
+				problem = "The store has no warehouses: choose which ones feed it."
+		if making and not problem:
+			wanted = _stock_lines(lines, units)
+			if wanted and Step.ORDER in making and not goal.order_draft:
+				row.sales_order = self.ledger.order(wanted, customer=row.customer, po_no=row.order_id)
+				self.done.append(f"Sales Order {row.sales_order}")
+			if wanted and Step.INVOICE in making and goal.cuts_stock and not goal.invoice_draft:
+				row.sales_invoice = self.ledger.invoice(
+					() if row.sales_order else wanted,
+					order=row.sales_order, customer=row.customer, po_no=row.order_id,
+				)  # fmt: skip
+				self.done.append(f"Sales Invoice {row.sales_invoice}")
+		return self._write(lines, print_now, problem, todo.remark)
+
+	def _there(self, doctype: str, name: str | None) -> str:
+		"""The document that the row names, as long as it is submitted."""
+		if name and self.site.db.rows(
+			f"SELECT 1 FROM `tab{doctype}` WHERE name = %s AND docstatus = 1", (name,)
+		):
+			return name
+		return ""
+
+	def _undo(self) -> None:
+		"""From the end: an order that was closed is opened first, for its invoice can't be cancelled before."""
+		row = self.row
+		if row.sales_order and self.site.db.rows(
+			"SELECT 1 FROM `tabSales Order` WHERE name = %s AND status = 'Closed'", (row.sales_order,)
+		):
+			self.ledger.reopen_order(row.sales_order)
+		if row.sales_invoice:
+			self.ledger.cancel(row.sales_invoice)
+			self.done.append(f"Sales Invoice {row.sales_invoice} cancelled")
+		if row.sales_order:
+			self.ledger.cancel_order(row.sales_order)
+			self.done.append(f"Sales Order {row.sales_order} cancelled")
+		row.sales_order = row.sales_invoice = ""
+
+	def _write(self, lines: list[Resolved], print_now: str, problem: str, remark: str) -> str:
+		row, db, now = self.row, self.site.db, self.site.now()
+		booked = bool(row.sales_order or row.sales_invoice)
+		holds = inbox.holds_of(self.order, lines, booked=booked, has_left=bool(row.has_left))
+		held.hold(db, self.store.name, {row.name: holds})
+		state = ATTENTION if problem else UP_TO_DATE
+		attempts = row.attempts + 1 if problem else 0
+		db.execute(
+			f"UPDATE `tab{ORDER}` SET sales_order = %s, sales_invoice = %s, stock_booked = %s, holding = %s,"
+			" booked_fingerprint = %s, state = %s, reason = %s, attempts = %s, due_at = %s, modified = %s WHERE name = %s",
+			(
+				row.sales_order, row.sales_invoice, int(booked), int(bool(holds)), print_now if booked else "", state,
+				(problem or remark)[:500], attempts, now + wait(attempts) if problem else 0.0, self.site.stamp(now),
+				row.name,
+			),
+		)  # fmt: skip
+		told = self.done + [problem] * (problem not in ("", row.reason))
+		inbox.write_events(
+			db,
+			[
+				inbox.event_row(
+					self.site, self.store.name, row.order_id, "booking", self.order.remote_status, one, now
+				)
+				for one in told
+			],
+		)
+		return state
+
+
+def _stock_lines(lines: list[Resolved], units: dict[str, int]) -> list[Line]:
+	"""What leaves the warehouses: the components of a bundle, in stock units."""
+	return [
+		Line(item, float(each * units[one.line.line_id]), one.warehouse)
+		for one in lines
+		if units[one.line.line_id] > 0
+		for item, each in one.parts.items()
+	]

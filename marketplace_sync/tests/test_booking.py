@@ -1,0 +1,587 @@
+"""Documents at each status, exactly once, on a real site."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from unittest.mock import patch
+
+import frappe
+from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note
+from frappe.utils import flt
+
+from marketplace_sync.erpnext import booking, sales_order
+from marketplace_sync.orders import inbox
+from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.stock.availability import read_stock
+from marketplace_sync.tests import utils
+from marketplace_sync.tests.order_utils import BookingTestCase, S, SlowlyToldOrders, line, new_store
+from marketplace_sync.tests.utils import SHOP, other_connection
+
+DOCTYPES = ("Sales Order", "Sales Invoice", "Payment Entry")
+
+
+class Killed(BaseException):
+	"""A worker that dies here: no handler may catch it."""
+
+
+class OrderCase(BookingTestCase):
+	def documents(self, name: str) -> dict[str, int]:
+		"""Documents of an order that are not cancelled, by kind."""
+		frappe.db.commit()
+		found = {
+			doctype: frappe.db.count(doctype, {"marketplace_order": name, "docstatus": ("<", 2)})
+			for doctype in DOCTYPES
+		}
+		found["Credit Note"] = frappe.db.count(
+			"Sales Invoice", {"marketplace_order": name, "docstatus": ("<", 2), "is_return": 1}
+		)
+		found["Sales Invoice"] -= found["Credit Note"]
+		return {doctype: count for doctype, count in found.items() if count}
+
+	def assert_done(self, row: frappe._dict, **documents: int) -> None:
+		self.assertEqual((row.state, row.reason or ""), ("Up to Date", ""))
+		wanted = {doctype.replace("_", " "): count for doctype, count in documents.items()}
+		self.assertEqual(self.documents(row.name), wanted)
+
+	def assert_attention(self, row: frappe._dict, *words: str) -> None:
+		self.assertEqual(row.state, "Needs Attention", row.reason)
+		for word in words:
+			self.assertIn(word, row.reason)
+		self.assertGreater(row.due_at, 0)
+
+	def available(self) -> float:
+		frappe.db.commit()
+		return float(read_stock(FrappeSite().db, [self.item], [SHOP])[self.item][SHOP].available)
+
+
+class TestWay(OrderCase):
+	"""The preset Reserve early."""
+
+	def test_from_order_to_payment(self) -> None:
+		order = self.order(S.PENDING_PAYMENT, line("", number=2, quantity=3, cancelled=3), line(self.item, 2))
+		(name,) = self.receive(order)
+		self.assertEqual((self.held(name), self.available()), (2, 98))
+		booking.book(name)
+		row = self.row(name)
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((self.stock(), self.held(name), self.available()), ((100, 2), 0, 98))
+		doc = frappe.get_doc("Sales Order", row.sales_order)
+		self.assertEqual(
+			(doc.docstatus, doc.po_no, doc.customer, doc.marketplace_order, len(doc.items)),
+			(1, order.order_id, row.customer, name, 1),
+		)
+		self.assertEqual(doc.get_tags(), [FrappeSite().store(self.store).title])
+		row = self.book(self.again(order, S.OPEN))
+		self.assertEqual(row.sales_order, doc.name)
+		row = self.book(self.again(self.again(order), S.READY_TO_SHIP))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.available()), ((98, 0), 98))
+		self.assertEqual(frappe.db.get_value("Sales Order", doc.name, "status"), "Completed")
+		later = self.again(self.again(self.again(order)), S.DELIVERED)
+		row = self.book(later)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual(
+			frappe.db.get_value(
+				"Sales Invoice", row.sales_invoice, ["status", "outstanding_amount", "grand_total"]
+			),
+			("Paid", 0, 20_000),
+		)
+		self.balance(row.sales_invoice)
+		paid = self.balance(row.payment_entry)
+		self.assertEqual(paid["Marketplace Clearing - MTC"], 20_000)
+		self.assertEqual(
+			frappe.db.get_value("Payment Entry", row.payment_entry, "reference_no"), order.order_id
+		)
+		self.book(later)
+		booking.book(name)
+		self.assert_done(self.row(name), Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+
+	def test_jump_to_delivered_makes_all(self) -> None:
+		row = self.book(self.order(S.DELIVERED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual((self.stock(), self.held(row.name)), ((99, 0), 0))
+
+	def test_late_snapshot_of_the_past_changes_nothing(self) -> None:
+		order = self.order(S.READY_TO_SHIP)
+		row = self.book(order)
+		self.book(self.again(order, S.OPEN, updated_at=order.updated_at - 5))
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+
+	def test_cancelled_before_it_left_takes_everything_back(self) -> None:
+		order = self.order(S.READY_TO_SHIP)
+		row = self.book(order)
+		documents = row.sales_order, row.sales_invoice
+		row = self.book(self.again(order, S.CANCELLED))
+		self.assert_done(row)
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 0), 0, 100))
+		self.assertEqual(
+			(row.sales_order, row.sales_invoice, row.stock_booked, row.holding), (None, None, 0, 0)
+		)
+		self.assertEqual(frappe.db.get_value("Sales Order", documents[0], "docstatus"), 2)
+		self.assertEqual(frappe.db.get_value("Sales Invoice", documents[1], "docstatus"), 2)
+
+	def test_cancelled_before_anything_was_booked(self) -> None:
+		row = self.book(self.order(S.CANCELLED))
+		self.assert_done(row)
+		self.assertEqual((self.held(row.name), self.available()), (0, 100))
+
+	def test_cancelled_while_the_sales_order_is_closed_or_held(self) -> None:
+		for status in ("Closed", "On Hold"):
+			with self.subTest(status):
+				order = self.order(S.OPEN)
+				row = self.book(order)
+				frappe.get_doc("Sales Order", row.sales_order).update_status(status)
+				frappe.db.commit()
+				row = self.book(self.again(order, S.CANCELLED))
+				self.assert_done(row)
+				self.assertEqual(self.stock(), (100, 0))
+
+	def test_delivery_note_by_hand_keeps_the_order_from_being_cancelled(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		note = make_delivery_note(row.sales_order)
+		note.insert().submit()
+		frappe.db.commit()
+		row = self.book(self.again(order, S.CANCELLED))
+		self.assert_attention(row, note.name)
+		self.assertEqual(row.sales_order and self.documents(row.name), {"Sales Order": 1})
+		note.cancel()
+		frappe.db.commit()
+		self.assertEqual(booking.retry(row.name), "Up to Date")
+		self.assert_done(self.row(row.name))
+
+	def test_unknown_status_keeps_what_is_booked_and_goes_on(self) -> None:
+		order = self.order(S.OPEN)
+		self.book(order)
+		strange = self.again(order, S.UNKNOWN, remote_status="TELEPORTED")
+		row = self.book(strange)
+		self.assert_attention(row, "TELEPORTED")
+		self.assertEqual((self.documents(row.name), self.stock()), ({"Sales Order": 1}, (100, 1)))
+		row = self.book(self.again(strange, S.SHIPPED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+
+	def test_unknown_status_at_first_holds_the_stock(self) -> None:
+		row = self.book(self.order(S.UNKNOWN, remote_status="TELEPORTED"))
+		self.assert_attention(row, "TELEPORTED")
+		self.assertEqual((self.documents(row.name), self.held(row.name), self.available()), ({}, 1, 99))
+
+	def test_fulfilled_by_the_marketplace(self) -> None:
+		row = self.book(self.order(S.DELIVERED, fulfilled_by_marketplace=True))
+		self.assertEqual(row.state, "Up to Date")
+		self.assertIn("own warehouse", row.reason)
+		self.assertEqual((self.documents(row.name), self.available()), ({}, 100))
+
+	def test_unmapped_sku_waits_and_is_booked_once_the_item_exists(self) -> None:
+		sku = f"LATER-{frappe.generate_hash(length=6)}"
+		row = self.book(self.order(S.OPEN, line(sku), line(self.item, number=2)))
+		self.assert_attention(row, sku)
+		self.assertEqual((self.documents(row.name), self.available()), ({}, 99))
+		utils.item(sku, quantity=5)
+		site = FrappeSite()
+		inbox.look_again(site.db, site.now())
+		frappe.db.commit()
+		report = booking.book_due(self.store)
+		self.assertEqual(report.booked, 1)
+		self.assert_done(self.row(row.name), Sales_Order=1)
+		self.assertEqual(self.held(row.name), 0)
+
+	def test_disabled_item_waits_with_erpnexts_words(self) -> None:
+		frappe.db.set_value("Item", self.item, "disabled", 1)
+		frappe.clear_document_cache("Item", self.item)
+		row = self.book(self.order(S.OPEN))
+		self.assert_attention(row, self.item)
+		frappe.db.set_value("Item", self.item, "disabled", 0)
+		frappe.clear_document_cache("Item", self.item)
+		self.assertEqual(booking.book(row.name), "Up to Date")
+
+	def test_too_little_stock_keeps_the_sales_order(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 150))
+		self.book(order)
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, self.item)
+		self.assertEqual((self.documents(row.name), self.stock()), ({"Sales Order": 1}, (100, 150)))
+		due = row.due_at
+		self.assertEqual(booking.book_due(self.store).booked, 0)
+		self.assertEqual(self.row(row.name).due_at, due, "not before it is due")
+		utils.item(self.item, quantity=100)
+		frappe.db.commit()
+		self.assertEqual(booking.book(row.name), "Up to Date")
+		self.assertEqual(self.stock(), (50, 0))
+
+	def test_partial_cancellation_books_anew(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 5))
+		first = self.book(order).sales_order
+		fewer = self.again(order, lines=[line(self.item, 5, cancelled=2)], total="30000")
+		row = self.book(fewer)
+		self.assert_done(row, Sales_Order=1)
+		self.assertNotEqual(row.sales_order, first)
+		self.assertEqual((self.stock(), self.held(row.name)), ((100, 3), 0))
+		again = self.book(self.again(fewer, S.PRINTED))
+		self.assertEqual(again.sales_order, row.sales_order, "nothing of lines or amounts differs")
+		row = self.book(self.again(self.again(fewer), lines=[line(self.item, 5, cancelled=5)], total="0"))
+		self.assert_done(row)
+		self.assertEqual((self.stock(), self.held(row.name)), ((100, 0), 0))
+
+	def test_changed_after_it_left_shows_the_difference(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 5))
+		row = self.book(order)
+		changed = self.again(order, lines=[line(self.item, 5, cancelled=1)], total="40000")
+		row = self.book(changed)
+		self.assert_attention(row, row.sales_invoice)
+		self.assertEqual(row.difference, -10_000)
+		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1})
+		row = self.book(self.again(changed, S.DELIVERED))
+		self.assert_attention(row, row.sales_invoice)
+
+	def test_wrong_total_is_not_booked(self) -> None:
+		order = self.order(S.OPEN, total="10001")
+		row = self.book(order)
+		self.assert_attention(row, "10,001")
+		self.assertEqual((row.difference, self.documents(row.name), self.available()), (1, {}, 99))
+		self.assert_done(self.book(self.again(order, total="10000")), Sales_Order=1)
+		self.assertEqual(self.row(row.name).difference, 0)
+
+	def test_same_order_id_in_two_stores(self) -> None:
+		other = new_store()
+		order = self.order(S.OPEN)
+		one, two = self.book(order), self.book(order, store=other)
+		self.assertNotEqual(one.sales_order, two.sales_order)
+		self.assertEqual((one.state, two.state), ("Up to Date", "Up to Date"))
+
+
+class TestReturns(OrderCase):
+	def test_first_seen_as_returned(self) -> None:
+		row = self.book(self.order(S.RETURNED, line(self.item, 3)))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+		note = frappe.get_doc("Sales Invoice", row.credit_note)
+		self.assertEqual(
+			(note.docstatus, note.is_return, note.return_against, note.update_stock, note.grand_total),
+			(0, 1, row.sales_invoice, 1, -30_000),
+		)
+		self.assertEqual(self.stock(), (97, 0), "a draft moves nothing")
+		note.submit()
+		frappe.db.commit()
+		self.assertEqual(self.stock(), (100, 0))
+		booking.book(row.name)
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+
+	def test_cancelled_after_it_left_is_a_return(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 2))
+		self.book(order)
+		row = self.book(
+			self.again(order, S.CANCELLED, left=True, lines=[line(self.item, 2, cancelled=2)], total="0")
+		)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+		self.assertEqual(frappe.db.get_value("Sales Invoice", row.credit_note, "grand_total"), -20_000)
+
+	def test_partial_returns_are_credited_once_each(self) -> None:
+		order = self.order(
+			S.DELIVERED, line(self.item, 3), line(self.item, 1, 5_000, number=2),
+			amounts=[("Other", 100, "handling")],
+		)  # fmt: skip
+		self.settle(Clearing="Marketplace Clearing - MTC", Other=_income())
+		self.book(order)
+		one = self.again(order, lines=[line(self.item, 3, returned=1), line(self.item, 1, 5_000, number=2)])
+		first = self.book(one)
+		self.assertEqual(first.state, "Up to Date", first.reason)
+		note = frappe.get_doc("Sales Invoice", first.credit_note)
+		self.assertEqual([(row.qty, row.rate) for row in note.items], [(-1, 10_000)])
+		self.assertEqual(flt(note.grand_total, 2), flt(-10_000 - 28.57, 2))
+		self.assertEqual(self.book(self.again(one, note="seen again")).credit_note, note.name)
+		all_of_it = self.again(
+			self.again(one), S.RETURNED,
+			lines=[line(self.item, 3, returned=3), line(self.item, 1, 5_000, number=2, returned=1)],
+		)  # fmt: skip
+		row = self.book(all_of_it)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1, Credit_Note=2)
+		rest = frappe.get_doc("Sales Invoice", row.credit_note)
+		self.assertEqual(sorted(row.qty for row in rest.items), [-2, -1])
+		self.assertEqual(flt(note.grand_total + rest.grand_total, 2), -35_100)
+
+	def test_deleted_credit_note_is_not_made_again(self) -> None:
+		order = self.order(S.RETURNED)
+		row = self.book(order)
+		frappe.get_doc("Sales Invoice", row.credit_note).delete()
+		frappe.db.commit()
+		row = self.book(self.again(order, note="again"))
+		self.assertEqual((row.state, self.documents(row.name).get("Credit Note")), ("Up to Date", None))
+		self.assertEqual(booking.retry(row.name), "Up to Date")
+		self.assertEqual(self.documents(row.name)["Credit Note"], 1)
+
+
+class TestDrafts(OrderCase):
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store(
+			"Own table",
+			order_rules=[
+				{"status": "Open", "action": "Sales Order", "draft": 1},
+				{"status": "Ready to ship", "action": "Sales Invoice with Stock Update", "draft": 1},
+				{"status": "Delivered", "action": "Payment Entry", "draft": 1},
+				{"status": "Cancelled", "action": "Cancel"},
+				{"status": "Returned", "action": "Draft Credit Note"},
+			],
+		)
+
+	def test_drafts_reserve_nothing_and_go_on_when_submitted(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 0), 1, 99))
+		row = self.book(self.again(order, S.DELIVERED))
+		self.assert_attention(row, row.sales_order)
+		frappe.get_doc("Sales Order", row.sales_order).submit()
+		self.assertEqual((self.held(row.name), self.available()), (0, 99), "in one transaction")
+		frappe.db.commit()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assert_attention(row, row.sales_invoice)
+		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1})
+		frappe.get_doc("Sales Invoice", row.sales_invoice).submit()
+		frappe.db.commit()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual(frappe.db.get_value("Payment Entry", row.payment_entry, "docstatus"), 0)
+
+	def test_cancelled_drafts_are_deleted(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		row = self.book(self.again(order, S.CANCELLED))
+		self.assert_done(row)
+		self.assertEqual((self.held(row.name), self.available()), (0, 100))
+
+	def test_deleted_by_hand_is_held_and_not_made_again(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		frappe.get_doc("Sales Order", row.sales_order).delete()
+		frappe.db.commit()
+		row = self.book(self.again(order, S.PRINTED))
+		self.assert_attention(row, "deleted by hand", "Retry")
+		self.assertEqual((self.documents(row.name), self.held(row.name)), ({}, 1))
+
+
+class TestPeople(OrderCase):
+	def test_cancelled_by_hand_is_held_until_retry(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		frappe.get_doc("Sales Order", row.sales_order).cancel()
+		self.assertEqual((self.held(row.name), self.available()), (4, 96), "in the person's own transaction")
+		frappe.db.commit()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, "cancelled by hand")
+		self.assertEqual(self.documents(row.name), {})
+		self.assertEqual(booking.retry(row.name), "Up to Date")
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.held(row.name), self.stock()), (0, (96, 0)))
+
+	def test_cancelled_by_hand_and_then_by_the_marketplace(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		frappe.get_doc("Sales Order", row.sales_order).cancel()
+		frappe.db.commit()
+		row = self.book(self.again(order, S.CANCELLED))
+		self.assert_done(row)
+		self.assertEqual((self.held(row.name), self.available()), (0, 100))
+
+	def test_amended_is_adopted(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		old = frappe.get_doc("Sales Order", row.sales_order)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.amended_from, new.marketplace_order = old.name, row.name
+		new.insert()
+		frappe.db.commit()
+		self.assertEqual((self.row(row.name).sales_order, self.held(row.name)), (new.name, 1))
+		new.submit()
+		frappe.db.commit()
+		self.assertEqual((self.held(row.name), self.available()), (0, 99))
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+
+	def test_a_copy_is_nobodys_order(self) -> None:
+		row = self.book(self.order(S.OPEN))
+		copied = frappe.copy_doc(frappe.get_doc("Sales Order", row.sales_order))
+		self.assertFalse(copied.marketplace_order)
+
+	def test_clerk_without_rights_may_retry(self) -> None:
+		order = self.order(S.OPEN)
+		(name,) = self.receive(order)
+		frappe.set_user("Guest")
+		self.assertEqual(booking.book(name), "Up to Date")
+		self.assertEqual(frappe.session.user, "Guest")
+
+
+class TestJurnal(OrderCase):
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store("Jurnal style")
+
+	def test_invoice_without_order(self) -> None:
+		order = self.order(S.PENDING_PAYMENT)
+		row = self.book(order)
+		self.assert_done(row, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.held(row.name)), ((99, 0), 0))
+		row = self.book(self.again(order, S.DELIVERED))
+		self.assert_done(row, Sales_Invoice=1, Payment_Entry=1)
+		self.balance(row.sales_invoice)
+
+
+class TestAccurate(OrderCase):
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store("Accurate style", accounts={})
+
+	def test_pending_is_held_only(self) -> None:
+		order = self.order(S.PENDING_PAYMENT)
+		row = self.book(order)
+		self.assert_done(row)
+		self.assertEqual((self.held(row.name), self.available()), (1, 99))
+		self.assert_done(self.book(self.again(order, S.OPEN)), Sales_Order=1)
+		self.assertEqual((self.held(row.name), self.available()), (0, 99))
+
+	def test_without_clearing_account_only_the_payment_waits(self) -> None:
+		row = self.book(self.order(S.DELIVERED))
+		self.assert_attention(row, "Clearing", "Account Mapping")
+		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1})
+
+
+class TestWorkers(OrderCase):
+	def test_killed_at_any_step(self) -> None:
+		order = self.order(S.DELIVERED)
+		(name,) = self.receive(order)
+		stations = ["order locked", "Sales Order", "Sales Invoice", "Payment Entry"]
+		for station in stations:
+			with self.subTest(station), self.assertRaises(Killed):
+				with patch.object(FrappeSite, "checkpoint", _kill_at(f"booking: {station}")):
+					booking.book(name)
+			frappe.db.rollback()
+			self.assertEqual((self.documents(name), self.held(name), self.stock()), ({}, 1, (100, 0)))
+		with (
+			self.assertRaises(Killed),
+			patch.object(FrappeSite, "checkpoint", _kill_at("booking: committed")),
+		):
+			booking.book(name)
+		frappe.db.rollback()
+		booking.book(name)
+		self.assert_done(self.row(name), Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual((self.held(name), self.stock()), (0, (99, 0)))
+
+	def test_two_workers_meet(self) -> None:
+		order = self.order(S.OPEN)
+		(name,) = self.receive(order)
+		inside, go_on = threading.Event(), threading.Event()
+		states: list[Any] = []
+
+		def stop_inside(_site: FrappeSite, station: str) -> None:
+			if station == "booking: Sales Order" and threading.current_thread() is worker:
+				inside.set()
+				go_on.wait(60)
+
+		def work() -> None:
+			with other_connection():
+				states.append(booking.book(name))
+
+		worker = threading.Thread(target=work)
+		with patch.object(FrappeSite, "checkpoint", stop_inside):
+			worker.start()
+			self.assertTrue(inside.wait(60))
+			report = booking.book_due(self.store)
+			go_on.set()
+			worker.join(60)
+		self.assertEqual((report.booked, report.attention), (0, 0))
+		self.assertEqual(states, ["Up to Date"])
+		self.assert_done(self.row(name), Sales_Order=1)
+
+	def test_a_deadlock_is_tried_again_at_once(self) -> None:
+		calls = []
+		real = sales_order.make
+
+		def flaky(*args: Any) -> Any:
+			calls.append(1)
+			if len(calls) < 3:
+				raise frappe.QueryDeadlockError(1213, "deadlock")
+			return real(*args)
+
+		with patch.object(sales_order, "make", flaky):
+			row = self.book(self.order(S.OPEN))
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual(len(calls), 3)
+
+	def test_a_fault_stops_one_order_only_and_nothing_leaks(self) -> None:
+		good, bad = self.order(S.OPEN), self.order(S.OPEN)
+		names = self.receive(good, bad)
+		real = sales_order.make
+
+		def broken(job: Any, draft: bool) -> Any:
+			doc = real(job, draft)
+			frappe.msgprint("said by ERPNext")
+			if job.order.order_id == bad.order_id:
+				raise KeyError("surprise")
+			return doc
+
+		with patch.object(sales_order, "make", broken):
+			report = booking.book_due(self.store)
+		self.assertEqual((report.booked, report.attention, report.more), (1, 1, False))
+		self.assertEqual(frappe.local.message_log, [])
+		self.assert_done(self.row(names[0]), Sales_Order=1)
+		self.assert_attention(self.row(names[1]), "surprise")
+		self.assertEqual(self.documents(names[1]), {})
+
+	def test_waiting_times_grow(self) -> None:
+		row = self.book(self.order(S.OPEN, line("NO SUCH SKU")))
+		waits = []
+		for _try in range(3):
+			before = FrappeSite().now()
+			booking.book(row.name)
+			waits.append(round((self.row(row.name).due_at - before) / 60))
+		self.assertEqual(waits, [2, 4, 8])
+
+	def test_timeline(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		said = frappe.get_all(
+			"Marketplace Order Event",
+			filters={"order_id": order.order_id, "source": "booking"},
+			pluck="summary",
+		)
+		self.assertEqual(said, [f"Sales Order {row.sales_order}"])
+
+
+class TestAmountsComeLater(OrderCase):
+	connector = SlowlyToldOrders
+
+	def test_completed_before_booking(self) -> None:
+		order = self.order(S.OPEN, total=None)
+		(name,) = self.receive(order)
+		booking.book_due(self.store)
+		row = self.row(name)
+		self.assertEqual((row.state, self.documents(name), self.held(name)), ("Waiting", {}, 1))
+		self.assertGreater(row.due_at, FrappeSite().now())
+		with patch.dict(SlowlyToldOrders.amounts_told, {order.order_id: 10_000}), _no_network():
+			booking.book(name)
+		self.assert_done(self.row(name), Sales_Order=1)
+		self.assertEqual(self.row(name).total, 10_000)
+
+	def test_cancelled_order_needs_none(self) -> None:
+		with patch.object(SlowlyToldOrders, "complete_orders", side_effect=AssertionError):
+			self.assert_done(self.book(self.order(S.CANCELLED, total=None)))
+
+
+def _no_network() -> Any:
+	"""The connector's credentials are made up, but nothing is called with them."""
+	return patch.object(FrappeSite, "refresh_tokens", side_effect=AssertionError)
+
+
+def _kill_at(station: str) -> Any:
+	def checkpoint(_site: FrappeSite, name: str) -> None:
+		if name == station:
+			raise Killed(name)
+
+	return checkpoint
+
+
+def _income() -> str:
+	return frappe.db.get_value("Company", utils.COMPANY, "default_income_account")

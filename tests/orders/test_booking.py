@@ -1,0 +1,205 @@
+"""From what must exist and what does to the next steps."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.orders.amounts import units_of
+from marketplace_sync.orders.booking import (
+	Books,
+	Paper,
+	Plan,
+	Step,
+	booked_fingerprint,
+	match_rows,
+	plan,
+	wait,
+)
+from marketplace_sync.orders.status import CHAIN, PRESETS, Action, Rule, rank, target
+from tests.orders.build import a_line, an_order
+
+S, A = OrderStatus, Action
+EARLY = PRESETS["Reserve early"]
+SO, SI, PE = Paper("SO-1"), Paper("SI-1"), Paper("PE-1")
+
+
+NONE = Books()
+
+
+def planned(
+	order: RemoteOrder,
+	books: Books = NONE,
+	*,
+	rules: tuple[Rule, ...] = EARLY,
+	furthest: int = 0,
+	left: bool = False,
+	changed: bool = False,
+) -> Plan:
+	reached = max(furthest, rank(order.status))
+	left = left or order.left or reached >= rank(S.SHIPPED)
+	goal = target(rules, reached, order.status, left)
+	return plan(order, goal, books, units=units_of(order, left), has_left=left, changed=changed)
+
+
+def with_draft(status: OrderStatus) -> tuple[Rule, ...]:
+	"""Reserve early, with a draft at this status (and wherever else the same document is named)."""
+	action = next(rule.action for rule in EARLY if rule.status is status)
+	return tuple(replace(rule, draft=True) if rule.action is action else rule for rule in EARLY)
+
+
+@pytest.mark.parametrize(
+	("status", "steps"),
+	[
+		(S.PENDING_PAYMENT, (Step.ORDER,)),
+		(S.OPEN, (Step.ORDER,)),
+		(S.PRINTED, (Step.ORDER,)),
+		(S.READY_TO_SHIP, (Step.ORDER, Step.INVOICE)),
+		(S.SHIPPED, (Step.ORDER, Step.INVOICE)),
+		(S.DELIVERED, (Step.ORDER, Step.INVOICE, Step.PAYMENT)),
+		(S.CANCELLED, ()),
+		(S.RETURNED, (Step.ORDER, Step.INVOICE, Step.CREDIT_NOTE)),
+		(S.UNKNOWN, ()),
+	],
+)
+def test_first_seen_at(status: OrderStatus, steps: tuple[Step, ...]) -> None:
+	found = planned(an_order(status=status))
+	assert found.steps == steps
+	assert bool(found.problem) == (status is S.UNKNOWN)
+
+
+def test_a_document_is_made_once() -> None:
+	assert planned(an_order(status=S.OPEN), Books(order=SO)).steps == ()
+	assert planned(an_order(status=S.READY_TO_SHIP), Books(order=SO)).steps == (Step.INVOICE,)
+	assert planned(an_order(status=S.DELIVERED), Books(order=SO, invoice=SI)).steps == (Step.PAYMENT,)
+	assert planned(an_order(status=S.DELIVERED), Books(order=SO, invoice=SI, settled=True)).steps == ()
+	assert planned(an_order(status=S.DELIVERED), Books(order=SO, invoice=SI, payment=PE)).steps == ()
+	assert planned(an_order(status=S.OPEN), Books(invoice=SI)).steps == (), "no order after its invoice"
+
+
+def test_any_way_through_the_chain_makes_the_same() -> None:
+	"""Whatever is seen and left out on the way to Delivered, the documents are those of the table, each once."""
+	for preset, size in itertools.product(PRESETS.values(), range(len(CHAIN))):
+		for seen in itertools.combinations(CHAIN[:-1], size):
+			books, furthest, made = Books(), 0, []
+			for status in (*seen, S.DELIVERED):
+				furthest = max(furthest, rank(status))
+				steps = planned(an_order(status=status), books, rules=preset, furthest=furthest).steps
+				made += steps
+				books = Books(
+					order=SO if Step.ORDER in made else None,
+					invoice=SI if Step.INVOICE in made else None,
+					payment=PE if Step.PAYMENT in made else None,
+				)
+			assert len(made) == len(set(made))
+			assert {Step.INVOICE, Step.PAYMENT} <= set(made)
+
+
+def test_cancelled_before_it_left() -> None:
+	gone = an_order(status=S.CANCELLED)
+	assert planned(gone, Books(order=SO, invoice=SI)).steps == (Step.UNDO,)
+	leave = tuple(rule for rule in EARLY if rule.status is not S.CANCELLED)
+	kept = planned(gone, Books(order=SO), rules=leave)
+	assert (kept.steps, kept.problem, bool(kept.remark)) == ((), "", True)
+
+
+def test_cancelled_after_it_left_is_returned_whole() -> None:
+	gone = an_order(a_line(quantity=3, cancelled=3), status=S.CANCELLED)
+	found = planned(gone, Books(order=SO, invoice=SI), left=True, changed=True)
+	assert (found.steps, found.credit) == ((Step.CREDIT_NOTE,), {"L1": 3})
+
+
+def test_all_lines_cancelled_is_cancelled() -> None:
+	nothing = an_order(a_line(quantity=3, cancelled=3))
+	assert planned(nothing, Books(order=SO), changed=True).steps == (Step.UNDO,)
+	assert planned(nothing).steps == ()
+
+
+@pytest.mark.parametrize(
+	("books", "left"),
+	[(Books(order=SO), False), (Books(order=SO, invoice=SI), False), (Books(order=SO), True),
+	 (Books(invoice=Paper("SI-1", draft=True)), True)],
+)  # fmt: skip
+def test_changed_is_booked_anew(books: Books, left: bool) -> None:
+	found = planned(an_order(status=S.READY_TO_SHIP), books, left=left, changed=True)
+	assert found.steps == (Step.UNDO, Step.ORDER, Step.INVOICE)
+
+
+@pytest.mark.parametrize(
+	("books", "left"),
+	[(Books(order=SO, invoice=SI), True), (Books(order=SO, invoice=SI, settled=True), False),
+	 (Books(invoice=SI, payment=PE), False)],
+)  # fmt: skip
+def test_changed_after_it_is_final_is_for_a_person(books: Books, left: bool) -> None:
+	found = planned(an_order(status=S.READY_TO_SHIP), books, left=left, changed=True)
+	assert found.steps == ()
+	assert "SI-1" in found.problem
+
+
+def test_drafts_wait_for_a_person() -> None:
+	first = planned(an_order(status=S.READY_TO_SHIP), rules=with_draft(S.OPEN))
+	assert first.steps == (Step.ORDER,)
+	assert "Submit the Sales Order" in first.problem
+	draft = Paper("SO-1", draft=True)
+	waiting = planned(an_order(status=S.READY_TO_SHIP), Books(order=draft), rules=with_draft(S.OPEN))
+	assert (waiting.steps, "SO-1" in waiting.problem) == ((), True)
+	unpaid = planned(an_order(status=S.DELIVERED), Books(order=SO), rules=with_draft(S.READY_TO_SHIP))
+	assert (unpaid.steps, bool(unpaid.problem)) == ((Step.INVOICE,), True)
+	draft_invoice = Books(order=SO, invoice=Paper("SI-1", draft=True))
+	found = planned(an_order(status=S.DELIVERED), draft_invoice, rules=with_draft(S.READY_TO_SHIP))
+	assert (found.steps, "SI-1" in found.problem) == ((), True)
+
+
+def test_returned_units_are_credited_once() -> None:
+	lines = (a_line(quantity=3, returned=1), a_line("B", number=2))
+	books = Books(order=SO, invoice=SI, settled=True)
+	first = planned(an_order(*lines, status=S.DELIVERED), books)
+	assert (first.steps, first.credit) == ((Step.CREDIT_NOTE,), {"L1": 1})
+	seen = replace(books, credited={"L1": 1})
+	assert planned(an_order(*lines, status=S.DELIVERED), seen).steps == ()
+	more = an_order(replace(lines[0], returned=3), replace(lines[1], returned=1), status=S.RETURNED)
+	assert planned(more, seen).credit == {"L1": 2, "L2": 1}
+
+
+def test_returned_goods_of_a_draft_invoice() -> None:
+	found = planned(an_order(status=S.RETURNED), Books(invoice=Paper("SI-1", draft=True)))
+	assert (found.steps, "SI-1" in found.problem) == ((), True)
+
+
+def test_fulfilled_by_the_marketplace() -> None:
+	found = planned(an_order(status=S.DELIVERED, fulfilled_by_marketplace=True))
+	assert (found.steps, found.problem, bool(found.remark)) == ((), "", True)
+
+
+def test_unknown_status_keeps_what_there_is() -> None:
+	found = planned(an_order(status=S.UNKNOWN, remote_status="ODD"), Books(order=SO), changed=True)
+	assert (found.steps, "ODD" in found.problem) == ((), True)
+
+
+def test_fingerprint_is_of_lines_and_amounts_only() -> None:
+	def of(order: RemoteOrder, **changes: Any) -> str:
+		order = replace(order, **changes)
+		return booked_fingerprint(order, units_of(order, False), "C")
+
+	order = an_order(a_line(quantity=2), total=Decimal(20_000))
+	same = of(order)
+	assert of(order, status=S.SHIPPED, updated_at=5.0, note="x", total=Decimal("20000.00")) == same
+	assert of(order, lines=(replace(order.lines[0], returned=1),)) == same
+	assert of(order, lines=(replace(order.lines[0], cancelled=1),)) != same
+	assert of(order, total=Decimal(20_001)) != same
+	assert of(order, currency="USD") != same
+
+
+def test_rows_of_lines() -> None:
+	lines = [("L1", "A", 1), ("L2", "A", 2), ("L3", "B", 1), ("L4", "C", 1)]
+	rows = [("r1", "A", 2.0), ("r2", "A", 1.0), ("r3", "B", 5.0)]
+	assert match_rows(lines, rows) == {"L1": "r2", "L2": "r1", "L3": "r3"}
+
+
+def test_waiting_doubles_to_an_hour() -> None:
+	assert [wait(attempt) for attempt in (1, 2, 3, 7, 100)] == [60, 120, 240, 3_600, 3_600]

@@ -1,0 +1,423 @@
+"""Bringing orders in: pushes, polls and looks miss none, and a look that fails keeps raises back."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from marketplace_sync.connectors.base import Outcome, ServiceError, patiently
+from marketplace_sync.orders import importing, inbox
+from marketplace_sync.stock import listing as rows
+from marketplace_sync.stock.outbox import OutboxRow, record
+from tests.orders.build import NOW, Seller, a_line, an_order
+from tests.shop import WAREHOUSE
+
+STATE = (
+	"orders_cursor",
+	"orders_looked_at",
+	"orders_polled_at",
+	"returns_cursor",
+	"orders_error",
+	"orders_error_at",
+)
+
+
+def state(seller: Seller) -> dict[str, float | str]:
+	row = seller.db.rows(
+		f"SELECT {', '.join(STATE)} FROM `tabMarketplace Store State` WHERE name = %s", (seller.name,)
+	)[0]
+	seller.db.commit()
+	return dict(zip(STATE, row, strict=True))
+
+
+def put_state(seller: Seller, **columns: float) -> None:
+	seller.set("Marketplace Store State", seller.name, **columns)
+
+
+def look(seller: Seller) -> inbox.Received | None:
+	return importing.look(seller.site, seller.settings, seller.market)
+
+
+def away(outcome: Outcome = Outcome.MISCONFIGURED) -> ServiceError:
+	return ServiceError(outcome, "The marketplace says no.")
+
+
+# -- windows and the cursor --------------------------------------------------------------------------------------------
+def test_a_poll_goes_back_by_its_overlap_and_ahead_of_our_clock():
+	seller = Seller()
+	seller.clock.now += 600
+	importing.poll(seller.site, seller.name)
+	[(since, until, returns)] = seller.market.asked_orders
+	assert (since, until, returns) == (NOW - importing.POLL_OVERLAP, NOW + 600 + importing.AHEAD, False)
+	assert (state(seller)["orders_cursor"], state(seller)["orders_polled_at"]) == (NOW + 600, NOW + 600)
+
+
+def test_the_next_window_meets_the_last():
+	seller = Seller()
+	for _ in range(4):
+		importing.poll(seller.site, seller.name)
+		seller.clock.now += 60
+	asked = seller.market.asked_orders
+	assert all(later[0] < earlier[1] - importing.AHEAD for earlier, later in itertools.pairwise(asked))
+
+
+def test_a_long_absence_is_read_in_windows_without_a_gap():
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW - 86_400)
+	importing.poll(seller.site, seller.name)
+	asked = [(since, until) for since, until, _ in seller.market.asked_orders]
+	assert len(asked) == 5
+	assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(asked))
+	assert asked[0][0] == NOW - 86_400 - importing.POLL_OVERLAP and asked[-1][1] >= NOW
+
+
+def test_the_cursor_stays_before_a_page_that_failed():
+	seller = Seller()
+	seller.clock.now += 60
+	seller.market.order_pages = [[an_order(order_id="1")], away(), [an_order(order_id="2")]]
+	with pytest.raises(ServiceError):
+		importing.poll(seller.site, seller.name)
+	now = state(seller)
+	assert (now["orders_cursor"], now["orders_polled_at"]) == (NOW, 0)
+	assert (now["orders_error"], now["orders_error_at"]) == (
+		"The marketplace says no.",
+		pytest.approx(NOW + 60, abs=1),
+	)
+	assert seller.row("1"), "what was read is kept"
+	seller.market.order_pages = [[an_order(order_id="1")], [an_order(order_id="2")]]
+	seller.clock.now += 60
+	assert importing.poll(seller.site, seller.name).new == 1
+	assert seller.market.asked_orders[-1][0] <= NOW
+	now = state(seller)
+	assert (now["orders_cursor"], now["orders_polled_at"]) == pytest.approx((NOW + 120, NOW + 120), abs=1)
+	assert (now["orders_error"], now["orders_error_at"]) == ("", 0)
+
+
+def test_windows_that_were_read_before_the_failure_are_not_read_again():
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW - 86_400)
+	really, windows = seller.market.changed_orders, []
+
+	def failing(pace, since, until, *, returns=False):
+		windows.append(since)
+		if len(windows) == 3:
+			raise away()
+		return really(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = failing  # type: ignore[method-assign]
+	with pytest.raises(ServiceError):
+		importing.poll(seller.site, seller.name)
+	assert state(seller)["orders_cursor"] == windows[2]
+
+
+def test_an_error_is_dated_from_when_it_began():
+	seller = Seller()
+	seller.market.order_pages = [away()]
+	for _ in range(2):
+		seller.clock.now += 60
+		with pytest.raises(ServiceError):
+			importing.poll(seller.site, seller.name)
+	assert state(seller)["orders_error_at"] == pytest.approx(NOW + 60, abs=1)
+
+
+def test_the_cursor_never_goes_back():
+	"""A slow worker that began earlier ends after a quick one."""
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW + 500)
+	importing.poll(seller.site, seller.name)
+	assert state(seller)["orders_cursor"] == NOW + 500
+	assert seller.market.asked_orders[0][0] == NOW - importing.POLL_OVERLAP
+
+
+def test_returns_are_read_from_where_they_were_read_last():
+	"""Looks move the orders' cursor on while the polls with returns fail for hours."""
+	seller = Seller()
+	put_state(seller, returns_cursor=NOW - 5 * 3_600, orders_cursor=NOW)
+	importing.poll(seller.site, seller.name, overlap=importing.DEEP_OVERLAP, returns=True)
+	assert seller.market.asked_orders[0] == (NOW - 6 * 3_600, NOW, True)
+	assert state(seller)["returns_cursor"] == NOW
+	importing.poll(seller.site, seller.name, overlap=importing.DEEP_OVERLAP, returns=True)
+	assert seller.market.asked_orders[-1][0] == NOW - importing.DEEP_OVERLAP
+
+
+def test_the_deep_poll_is_due_first_then_the_plain_one_then_none():
+	seller = Seller()
+	done = []
+	for _ in range(3):
+		work = importing.due_poll(seller.site, seller.name)
+		if work:
+			work()
+		done.append(seller.market.asked_orders[-1][2] if work else None)
+	assert done == [True, None, None], "a deep poll is a poll"
+	seller.clock.now += importing.POLL_EVERY
+	importing.due_poll(seller.site, seller.name)()
+	assert seller.market.asked_orders[-1][2] is False
+	seller.clock.now += importing.DEEP_EVERY
+	importing.due_poll(seller.site, seller.name)()
+	assert seller.market.asked_orders[-1][2] is True
+
+
+@pytest.mark.parametrize("skew", [-importing.LOOK_OVERLAP + 1, 0, importing.AHEAD - 1])
+def test_a_look_finds_an_order_though_the_clocks_differ(skew: float):
+	"""The order changes just before the look; its time is by a clock that is behind (or ahead)."""
+	seller = Seller(orders_from="")
+	importing.poll(seller.site, seller.name)
+	seller.clock.now += 1
+	look(seller)
+	since, until, _ = seller.market.asked_orders[-1]
+	assert since <= seller.clock.now + skew <= until
+
+
+def test_a_clock_that_is_far_behind_is_met_by_the_deep_poll():
+	seller = Seller()
+	put_state(seller, returns_cursor=NOW)
+	importing.poll(seller.site, seller.name, overlap=importing.DEEP_OVERLAP, returns=True)
+	since, until, _ = seller.market.asked_orders[-1]
+	assert since <= NOW - 3_000 <= until
+
+
+def test_a_refused_token_is_rotated_once():
+	seller = Seller()
+	refreshed = []
+	seller.site.refresh_tokens = lambda store, token: refreshed.append(token) or True  # type: ignore[method-assign]
+	answers = iter([away(Outcome.UNAUTHORISED), None])
+	really = seller.market.changed_orders
+
+	def once(pace, since, until, *, returns=False):
+		if (error := next(answers)) is not None:
+			raise error
+		return really(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = once  # type: ignore[method-assign]
+	seller.market.order_pages = [[an_order()]]
+	assert importing.poll(seller.site, seller.name).new == 1
+	assert refreshed == ["old"]
+
+
+def test_an_unknown_store_is_named():
+	with pytest.raises(LookupError, match="NOWHERE"):
+		importing.poll(Seller().site, "NOWHERE")
+
+
+# -- pushes ------------------------------------------------------------------------------------------------------------
+def push(seller: Seller, *order_ids: str, delivery: str = "d") -> None:
+	inbox.record_push(seller.site, seller.name, order_ids, delivery, "PAID", "order")
+	seller.db.commit()
+
+
+def waiting(seller: Seller) -> list[tuple[str, int, float]]:
+	found = seller.db.rows(
+		"SELECT order_id, attempts, due_at FROM `tabMarketplace Order Event` WHERE to_fetch = 1 ORDER BY order_id"
+	)
+	seller.db.commit()
+	return [tuple(row) for row in found]
+
+
+def test_pushed_orders_are_fetched_once_however_often_they_are_pushed():
+	seller = Seller()
+	fetched: list[list[str]] = []
+	really = seller.market.fetch_orders
+	seller.market.fetch_orders = lambda pace, ids: fetched.append(list(ids)) or really(pace, ids)  # type: ignore[method-assign]
+	seller.market.order_pages = [[an_order(order_id="1"), an_order(order_id="2"), an_order(order_id="3")]]
+	push(seller, "1", delivery="x")
+	push(seller, "1", "2", delivery="y")
+	got = importing.fetch_pushed(seller.site, seller.name)
+	assert (got.new, fetched, waiting(seller)) == (2, [["1", "2"]], [])
+	assert importing.fetch_pushed(seller.site, seller.name).seen == 0
+	assert len(fetched) == 1
+
+
+def test_an_order_that_the_marketplace_does_not_know_yet_is_asked_for_again_at_growing_distances():
+	seller = Seller()
+	push(seller, "late")
+	waits = []
+	for attempt in range(importing.MOST_ATTEMPTS):
+		assert importing.fetch_pushed(seller.site, seller.name).seen == 0
+		[(_order, attempts, due)] = waiting(seller)
+		assert attempts == attempt + 1
+		assert importing.fetch_pushed(seller.site, seller.name).seen == 0
+		assert waiting(seller)[0][1] == attempts, "not before its time"
+		waits.append(due - seller.clock.now)
+		seller.clock.now = due
+	assert waits == sorted(waits) and sum(waits) > 600
+	importing.fetch_pushed(seller.site, seller.name)
+	assert waiting(seller) == [], "given up: polling is behind it"
+
+
+def test_it_is_booked_in_as_soon_as_it_is_known():
+	seller = Seller()
+	push(seller, "late")
+	importing.fetch_pushed(seller.site, seller.name)
+	seller.market.order_pages = [[an_order(order_id="late")]]
+	seller.clock.now += 1
+	assert importing.fetch_pushed(seller.site, seller.name).new == 1
+	assert waiting(seller) == []
+
+
+def test_a_push_whose_fetch_fails_waits_for_the_next():
+	seller = Seller()
+	push(seller, "1")
+	seller.market.fetch_orders = lambda pace, ids: (_ for _ in ()).throw(away())  # type: ignore[method-assign]
+	with pytest.raises(ServiceError):
+		importing.fetch_pushed(seller.site, seller.name)
+	assert [(order, attempts) for order, attempts, _due in waiting(seller)] == [("1", 0)]
+	assert state(seller)["orders_error"]
+
+
+def test_more_pushes_than_one_fetch_takes():
+	seller = Seller()
+	count = importing.PUSHES_PER_FETCH + 5
+	seller.market.order_pages = [[an_order(order_id=f"{n}") for n in range(count)]]
+	push(seller, *(f"{n}" for n in range(count)))
+	assert importing.fetch_pushed(seller.site, seller.name).new == count
+	assert waiting(seller) == []
+
+
+# -- the look before a slice -------------------------------------------------------------------------------------------
+def dirty(seller: Seller, available: int, item: str = "A") -> None:
+	seller.db.execute("UPDATE `tabBin` SET actual_qty = %s WHERE item_code = %s", (available, item))
+	record(seller.db, seller.clock.now, [OutboxRow(item, cause="receipt")])
+	seller.db.commit()
+
+
+def test_a_look_reads_little_and_gives_a_long_gap_to_the_poll():
+	seller = Seller()
+	seller.clock.now += importing.NEWEST_IN_LOOK
+	assert look(seller) is not None
+	assert seller.market.asked_orders[-1][0] == NOW - importing.LOOK_OVERLAP
+	seller.clock.now += importing.NEWEST_IN_LOOK + 1
+	assert look(seller) is None
+	assert len(seller.market.asked_orders) == 1
+
+
+def test_orders_first_what_was_sold_is_held_before_the_number_is_made():
+	seller = Seller()
+	seller.market.sell(an_order(a_line("A", 3)))
+	dirty(seller, 12)
+	seller.drain()
+	assert seller.market.written == [{"10": 9}]
+	assert seller.held() == {("A", WAREHOUSE): 3}
+	assert seller.woken_orders == [seller.name], "booking is somebody else's"
+
+
+def test_a_store_that_imports_no_orders_is_not_asked():
+	seller = Seller(import_orders=0)
+	dirty(seller, 12)
+	seller.drain()
+	assert not seller.market.asked_orders and seller.market.shown["10"] == 12
+
+
+def test_nothing_due_nothing_looked_at():
+	seller = Seller()
+	seller.drain()
+	assert not seller.market.asked_orders
+
+
+@pytest.mark.parametrize("outcome", importing.PASSING)
+def test_while_orders_cannot_be_read_decreases_go_and_raises_wait(outcome: Outcome):
+	seller = Seller()
+	seller.market.order_pages = [away(outcome)]
+	dirty(seller, 12)
+	dirty(seller, 4, "B")
+	seller.drain()
+	assert seller.market.shown == {"10": 10, "20": 4}
+	hold, code, reason, due = seller.listed("A", "hold", "reason_code", "reason", "due_at")
+	assert (hold, code) == (rows.BACK_OFF, "orders_unread") and "orders could not be read" in reason
+	assert due > seller.clock.now
+	assert state(seller)["orders_error"]
+	seller.market.order_pages = []
+	seller.clock.now += 60
+	seller.drain()
+	assert seller.market.shown == {"10": 12, "20": 4}
+	assert not state(seller)["orders_error"]
+
+
+def test_a_look_does_not_wait_a_failure_out():
+	"""The decreases of a whole store wait for it. A poll, for which nothing waits, is patient."""
+	seller = Seller()
+	calls, slept = [], []
+	seller.site.sleep = slept.append  # type: ignore[method-assign]
+
+	def failing(pace, since, until, *, returns=False):
+		def call():
+			calls.append(since)
+			raise away(Outcome.REFUSED)
+
+		return iter([patiently(pace, call)])
+
+	seller.market.changed_orders = failing  # type: ignore[method-assign]
+	with pytest.raises(ServiceError):
+		look(seller)
+	assert (len(calls), sum(slept)) == (1, pytest.approx(0, abs=0.1))
+	with pytest.raises(ServiceError):
+		importing.poll(seller.site, seller.name)
+	assert len(calls) > 3 and sum(slept) > 10
+
+
+def test_a_number_that_nobody_knows_is_a_raise():
+	seller = Seller()
+	seller.market.order_pages = [away(Outcome.AMBIGUOUS)]
+	seller.set("Marketplace Listing", seller.listings["A"], acked_qty=rows.UNKNOWN)
+	dirty(seller, 12)
+	seller.drain()
+	assert seller.market.written == []
+
+
+def test_too_much_for_a_look_keeps_raises_back_and_calls_the_importer():
+	seller = Seller()
+	seller.clock.now += importing.NEWEST_IN_LOOK + 1
+	dirty(seller, 12)
+	dirty(seller, 4, "B")
+	seller.drain()
+	assert seller.market.shown == {"10": 10, "20": 4}
+	assert seller.woken_orders
+	importing.poll(seller.site, seller.name)
+	seller.clock.now += 10
+	seller.drain()
+	assert seller.market.shown == {"10": 12, "20": 4}
+
+
+def test_a_store_whose_orders_can_never_be_read_is_like_one_without():
+	"""It has no right to read orders: stock is synced all the same, and the state says why there are no orders."""
+	seller = Seller()
+	seller.market.order_pages = [away(Outcome.MISCONFIGURED)]
+	dirty(seller, 12)
+	seller.drain()
+	assert seller.market.shown["10"] == 12
+	assert state(seller)["orders_error"] == "The marketplace says no."
+
+
+def test_a_token_that_ends_at_the_look_does_not_let_a_raise_through():
+	"""The write is refused too, the token rotated, and the next slice looks again before it raises anything."""
+	seller = Seller()
+	answers = iter([away(Outcome.UNAUTHORISED)])
+	really, wrote = seller.market.changed_orders, seller.market.write
+
+	def look_once(pace, since, until, *, returns=False):
+		for error in answers:
+			raise error
+		return really(pace, since, until, returns=returns)
+
+	def write_once(lines):
+		seller.market.write = wrote  # type: ignore[method-assign]
+		seller.market.answer = Outcome.UNAUTHORISED
+		try:
+			return wrote(lines)
+		finally:
+			seller.market.answer = Outcome.ACKNOWLEDGED
+
+	seller.market.changed_orders = look_once  # type: ignore[method-assign]
+	seller.market.write = write_once  # type: ignore[method-assign]
+	seller.site.refresh_tokens = lambda store, token: True  # type: ignore[method-assign]
+	seller.market.sell(an_order(a_line("A", 3)))
+	dirty(seller, 12)
+	seller.drain()
+	assert seller.market.shown["10"] == 9
+
+
+def test_a_look_serves_the_slices_of_half_a_second():
+	seller = Seller()
+	dirty(seller, 12)
+	seller.drain()
+	assert len(seller.market.asked_orders) == 1

@@ -1,0 +1,508 @@
+"""The inbox: late, double, reordered and half-received snapshots end in the same rows."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.listings.switches import SYSTEM
+from marketplace_sync.orders import inbox
+from marketplace_sync.orders.held import release
+from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
+from marketplace_sync.stock.fold import fold
+from tests.orders.build import NOW, Seller, a_line, an_order
+from tests.shop import WAREHOUSE
+
+S = OrderStatus
+
+
+def picture(seller: Seller) -> tuple:
+	"""All that a batch of snapshots may leave behind, without names, times and the timeline."""
+	db = seller.db
+	orders = db.rows(
+		"SELECT order_id, status, remote_status, furthest, has_left, holding, customer, updated_at, fingerprint, state"
+		" FROM `tabMarketplace Order` ORDER BY order_id"
+	)
+	lines = db.rows(
+		"SELECT parent, line_id, item, warehouse, quantity, cancelled, returned, idx FROM `tabMarketplace Order Item`"
+		" ORDER BY parent, idx"
+	)
+	db.commit()
+	return orders, lines, sorted(seller.held().items())
+
+
+# -- one order -----------------------------------------------------------------------------------------------------
+def test_a_new_order_is_a_row_its_lines_its_hold_and_a_reason_to_look():
+	seller = Seller()
+	order = an_order(a_line("A", 2), a_line("B", 1, number=2), buyer="Budi, Bogor", note="gift", raw={"x": 1})
+	got = seller.receive(order, source="push")
+	assert (got.seen, got.new, got.changed, got.names) == (1, 1, 1, [f"{seller.name}-O-1"])
+	assert seller.row("O-1", "status", "state", "customer", "buyer", "note", "furthest", "holding", "snapshot") == (
+		"Open", inbox.WAITING, "Shop", "Budi, Bogor", "gift", 2, 1, '{"x":1}',
+	)  # fmt: skip
+	assert seller.lines("O-1", "item", "quantity", "warehouse", "problem") == [
+		("A", 2, WAREHOUSE, ""),
+		("B", 1, WAREHOUSE, ""),
+	]
+	assert seller.held() == {("A", WAREHOUSE): 2, ("B", WAREHOUSE): 1}
+	assert {row[0] for row in seller.outbox()} == {"A", "B"}
+	assert seller.timeline() == [("push", "OPEN")]
+
+
+def test_the_same_again_changes_nothing():
+	seller = Seller()
+	seller.receive(an_order())
+	seller.outbox()
+	before = picture(seller)
+	got = seller.receive(an_order(), fetched=NOW + 5)
+	assert (got.seen, got.new, got.changed, got.names) == (1, 0, 0, [])
+	assert picture(seller) == before
+	assert not seller.outbox() and len(seller.timeline()) == 1
+
+
+def test_twice_in_one_batch_the_newer_counts_whatever_the_order():
+	for pages in permutations([an_order(at=NOW), an_order(at=NOW + 1, status=S.CANCELLED)]):
+		seller = Seller()
+		assert seller.receive(*pages).changed == 1
+		assert seller.row("O-1", "status") == ("Cancelled",)
+
+
+def test_a_late_snapshot_is_left_unread():
+	seller = Seller()
+	seller.receive(an_order(at=NOW + 60, status=S.CANCELLED))
+	before = picture(seller)
+	assert seller.receive(an_order(at=NOW), fetched=NOW + 999).changed == 0
+	assert picture(seller) == before
+
+
+def test_of_the_same_second_the_one_that_was_asked_for_later_counts():
+	"""Marketplaces tell whole seconds, and a status may change twice in one."""
+	paid, cancelled = an_order(), an_order(status=S.CANCELLED)
+	for first, second in permutations([(paid, NOW + 1), (cancelled, NOW + 2)]):
+		seller = Seller()
+		seller.receive(first[0], fetched=first[1])
+		seller.receive(second[0], fetched=second[1])
+		assert seller.row("O-1", "status", "holding") == ("Cancelled", 0)
+
+
+HISTORY = [
+	an_order(a_line("A", 3), at=NOW, status=S.PENDING_PAYMENT, created=NOW),
+	an_order(a_line("A", 3), at=NOW + 10, created=NOW),
+	an_order(a_line("A", 3, cancelled=1), at=NOW + 20, created=NOW),
+	an_order(a_line("A", 3, cancelled=1), at=NOW + 30, status=S.READY_TO_SHIP, created=NOW),
+	an_order(a_line("A", 3, cancelled=1), at=NOW + 40, status=S.SHIPPED, left=True, created=NOW),
+]
+
+
+def test_any_order_of_arrival_ends_in_the_same_rows():
+	seller = Seller()
+	for moment, order in enumerate(HISTORY):
+		seller.receive(order, fetched=NOW + 60 + moment)
+	straight = picture(seller)
+	dice = random.Random(3)
+	for _ in range(60):
+		seller = Seller()
+		arrivals = HISTORY + dice.choices(HISTORY, k=3)
+		dice.shuffle(arrivals)
+		for moment, order in enumerate(arrivals):
+			seller.receive(order, fetched=NOW + 60 + moment)
+		assert picture(seller) == straight
+
+
+def test_what_was_reached_is_never_forgotten():
+	"""A status that goes back (or that nobody knows) does not undo how far it was; gone is gone."""
+	seller = Seller()
+	seller.receive(an_order(at=NOW, status=S.DELIVERED))
+	seller.receive(an_order(at=NOW + 1, status=S.UNKNOWN, remote_status="TELEPORTED"))
+	assert seller.row("O-1", "status", "remote_status", "furthest", "has_left") == (
+		"Unknown", "TELEPORTED", 6, 1,
+	)  # fmt: skip
+
+
+def test_shipped_goods_have_left_though_the_service_does_not_say_so():
+	seller = Seller()
+	seller.receive(an_order(status=S.SHIPPED))
+	assert seller.row("O-1", "has_left") == (1,)
+	seller = Seller()
+	seller.receive(an_order(status=S.READY_TO_SHIP))
+	assert seller.row("O-1", "has_left") == (0,)
+
+
+# -- cancelling ------------------------------------------------------------------------------------------------------
+def test_cancel_before_create():
+	"""Only the cancellation was ever seen: a row, nothing held, and the late first snapshot does not bring it back."""
+	seller = Seller()
+	seller.receive(an_order(at=NOW + 9, status=S.CANCELLED))
+	assert seller.held() == {} and seller.row("O-1", "status", "holding") == ("Cancelled", 0)
+	seller.receive(an_order(at=NOW), fetched=NOW + 60)
+	assert seller.held() == {} and seller.row("O-1", "status") == ("Cancelled",)
+
+
+def test_a_cancelled_order_gives_back_what_it_held_and_has_its_items_looked_at():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 4)))
+	seller.outbox()
+	seller.receive(an_order(a_line("A", 4), at=NOW + 5, status=S.CANCELLED))
+	assert seller.held() == {}
+	assert {row[0] for row in seller.outbox()} == {"A"}
+
+
+def test_cancelled_after_it_left_the_goods_are_still_gone():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 4), status=S.CANCELLED, left=True))
+	assert seller.held() == {("A", WAREHOUSE): 4}
+
+
+def test_part_of_an_order_is_cancelled():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 4), a_line("B", 1, number=2)))
+	seller.outbox()
+	seller.receive(an_order(a_line("A", 4, cancelled=3), a_line("B", 1, number=2, cancelled=1), at=NOW + 5))
+	assert seller.held() == {("A", WAREHOUSE): 1}
+	assert {row[0] for row in seller.outbox()} == {"A", "B"}
+	assert seller.row("O-1", "state") == (inbox.WAITING,)
+
+
+def test_what_has_come_back_is_not_back_on_sale():
+	"""Until a person has checked it: a return changes the credit note, not what is held."""
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 4, returned=4), status=S.RETURNED, left=True))
+	assert seller.held() == {("A", WAREHOUSE): 4}
+
+
+def test_a_booked_order_holds_nothing_again_when_it_changes():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2)))
+	name = f"{seller.name}-O-1"
+	release(seller.db, [name])
+	seller.db.execute("UPDATE `tabMarketplace Order` SET stock_booked = 1, holding = 0, state = 'Up to Date'")
+	seller.db.commit()
+	seller.receive(an_order(a_line("A", 2), at=NOW + 5, status=S.READY_TO_SHIP))
+	assert seller.held() == {}
+	assert seller.row("O-1", "state", "holding") == (inbox.WAITING, 0), "booking has to look at it"
+
+
+# -- whose, which, from when -------------------------------------------------------------------------------------------
+def test_an_order_is_unique_per_store():
+	seller = Seller()
+	other = seller.store("Other")
+	seller.receive(an_order())
+	inbox.receive(seller.site, seller.site.store(other), [an_order()], NOW, "poll")
+	assert sorted(seller.db.rows("SELECT store, order_id FROM `tabMarketplace Order`")) == sorted(
+		[(seller.name, "O-1"), (other, "O-1")]
+	)
+	with pytest.raises(sqlite3.IntegrityError):
+		seller.db.insert_many("Marketplace Order", ("name",), [(f"{seller.name}-O-1",)])
+
+
+def test_a_storefront_of_its_own_customer():
+	seller = Seller(tokopedia_customer="Tokopedia - Baby")
+	seller.receive(
+		an_order(order_id="1", storefront="TOKOPEDIA"), an_order(order_id="2", storefront="TIKTOK_SHOP")
+	)
+	assert seller.row("1", "customer", "storefront") == ("Tokopedia - Baby", "TOKOPEDIA")
+	assert seller.row("2", "customer") == ("Shop",)
+	alone = Seller()
+	alone.receive(an_order(storefront="TOKOPEDIA"))
+	assert alone.row("O-1", "customer") == ("Shop",)
+
+
+def test_orders_from_before_the_connection_and_without_an_id_are_left_alone():
+	seller = Seller()  # imports from NOW on
+	got = seller.receive(
+		an_order(order_id="early", created=NOW - 1, at=NOW + 50),
+		an_order(order_id=""),
+		an_order(order_id="new"),
+	)
+	assert (got.seen, got.new) == (1, 1)
+	assert seller.row("early") == () and seller.row("new")
+	everything = Seller(orders_from="")
+	assert everything.receive(an_order(created=1.0)).new == 1
+	# Orders' times are whole seconds: one of the second in which the store was connected is not lost.
+	started = Seller(orders_from=timestamp(NOW + 0.7))
+	assert started.receive(an_order(order_id="1"), an_order(order_id="2", created=NOW - 1)).new == 1
+	# Frappe writes a Datetime without its fraction.
+	seconds = Seller(orders_from=timestamp(NOW)[:19])
+	assert seconds.receive(an_order(order_id="1"), an_order(order_id="2", created=NOW - 1)).new == 1
+
+
+def test_fulfilled_by_the_marketplace_touches_no_stock_of_ours():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2), fulfilled_by_marketplace=True))
+	assert seller.held() == {} and seller.row("O-1", "fulfilled_by_marketplace", "holding") == (1, 0)
+	assert seller.listed("A", "acked_qty", "verify") == (10, 0)
+
+
+def test_what_is_unknown_is_kept_with_its_reason_and_the_rest_is_held():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2), a_line("NOPE", 1, number=77)))
+	assert seller.held() == {("A", WAREHOUSE): 2}
+	[_known, (item, problem)] = seller.lines("O-1", "item", "problem")
+	assert item is None and "'NOPE'" in problem
+
+
+def test_many_orders_in_pieces_and_long_texts(monkeypatch: pytest.MonkeyPatch):
+	monkeypatch.setattr(inbox, "ORDERS_PER_TRANSACTION", 7)
+	seller = Seller()
+	orders = [
+		an_order(a_line("A", 1, title="x" * 999), order_id=f"O-{n:03}", note="y" * 999) for n in range(30)
+	]
+	got = seller.receive(*orders)
+	assert (got.seen, got.new, got.changed) == (30, 30, 30)
+	assert seller.held() == {("A", WAREHOUSE): 30}
+	assert seller.receive(*orders).changed == 0
+
+
+# -- A8: an order with the matching SKU -------------------------------------------------------------------------------
+def ticked(seller: Seller, by: str) -> None:
+	seller.db.insert_many(
+		"Marketplace Item Detail",
+		("name", "parent", "parenttype", "parentfield", "idx", "store", "seller_sku", "disable_stock_update", "disabled_by"),
+		[("d", "A", "Item", "marketplace_details", 1, seller.name, "A", 1, by)],
+	)  # fmt: skip
+	seller.db.commit()
+
+
+def test_a_matching_order_unticks_what_the_system_ticked():
+	seller = Seller(disable_on_mismatch=1)
+	ticked(seller, SYSTEM)
+	seller.receive(an_order(a_line("A", 1)))
+	assert seller.details() == {("A", seller.name): ("A", 0, SYSTEM)}
+	assert ("A", seller.name, "switch") in seller.outbox()
+
+
+@pytest.mark.parametrize(
+	"line", [a_line("A-OLD", 1), a_line("", 1), a_line("A", 1, number=77), a_line("B", 1, number=2)]
+)
+def test_an_order_that_does_not_match_unticks_nothing(line: Any):
+	"""Mapped by hand, without a SKU, of a listing that the store has not, or of another item."""
+	seller = Seller(disable_on_mismatch=1)
+	seller.set("Marketplace Listing", seller.listings["A"], seller_sku="A-OLD")
+	ticked(seller, SYSTEM)
+	seller.receive(an_order(line))
+	assert seller.details() == {("A", seller.name): ("A", 1, SYSTEM)}
+
+
+def test_a_users_tick_outlives_every_order():
+	seller = Seller(disable_on_mismatch=1)
+	ticked(seller, "rina@example.com")
+	seller.receive(an_order(a_line("A", 1)))
+	assert seller.details() == {("A", seller.name): ("A", 1, "rina@example.com")}
+
+
+# -- what became possible ----------------------------------------------------------------------------------------------
+def test_a_mapping_that_comes_later_has_waiting_orders_looked_at_again():
+	seller = Seller()
+	order = an_order(a_line("NOPE", 2, number=77))
+	seller.receive(order)
+	name = f"{seller.name}-O-1"
+	seller.set("Marketplace Order", name, state=inbox.ATTENTION, due_at=NOW + 86_400)
+	assert inbox.due_orders(seller.db, seller.name, NOW, 10) == []
+	seller.items("NOPE")
+	inbox_rows = [("NOPE", "", "mapping")]
+	from marketplace_sync.stock.outbox import OutboxRow, record
+
+	record(seller.db, NOW, [OutboxRow(item, store, kind) for item, store, kind in inbox_rows])
+	seller.db.commit()
+	fold(seller.site)
+	assert inbox.due_orders(seller.db, seller.name, NOW, 10) == [name]
+	assert seller.woken_orders == [seller.name]
+	lines = inbox.resolve_again(seller.site, seller.settings, name, order, booked=False, has_left=False)
+	seller.db.commit()
+	assert (lines[0].item, lines[0].problem) == ("NOPE", "")
+	assert seller.held() == {("NOPE", WAREHOUSE): 2}
+	assert ("NOPE", "", "stock") in seller.outbox()
+
+
+def test_orders_that_wait_for_nothing_are_not_woken():
+	seller = Seller()
+	seller.receive(an_order())
+	seller.set("Marketplace Order", f"{seller.name}-O-1", state=inbox.UP_TO_DATE, due_at=NOW + 9)
+	assert inbox.look_again(seller.db, NOW) == 0
+
+
+def test_the_longest_waiting_are_booked_first():
+	seller = Seller()
+	seller.receive(*(an_order(order_id=f"{n}") for n in range(4)))
+	for number, due in enumerate([3, 1, 2, 900]):
+		seller.set("Marketplace Order", f"{seller.name}-{number}", due_at=NOW + due)
+	due = inbox.due_orders(seller.db, seller.name, NOW + 5, 2)
+	assert due == [f"{seller.name}-1", f"{seller.name}-2"]
+
+
+# -- a push ------------------------------------------------------------------------------------------------------------
+def test_a_delivery_that_came_before_leaves_nothing():
+	seller = Seller()
+	assert inbox.record_push(seller.site, seller.name, ["1", "2", "1"], "d-1", "PAID", "order") == 2
+	assert inbox.record_push(seller.site, seller.name, ["2", "1"], "d-1", "PAID", "order") == 0
+	assert inbox.record_push(seller.site, seller.name, ["1"], "d-2", "PAID", "order") == 1
+	other = seller.store("Other")
+	assert inbox.record_push(seller.site, other, ["1"], "d-1", "PAID", "order") == 1
+
+
+# -- two at once, and dying half-way -------------------------------------------------------------------------------------
+def seller_on(path: Path) -> Seller:
+	"""A seller whose file others can open as well."""
+	seller = Seller()
+	target = sqlite3.connect(path)
+	seller.db._connection.backup(target)
+	target.close()
+	return seller
+
+
+def on_file(seller: Seller, path: Path) -> EmbeddedSite:
+	site = EmbeddedSite(path, clock=seller.clock, tell=lambda text: None)
+	seller.db.close()
+	seller.site, seller.db = site, site.db
+	return site
+
+
+def test_several_connections_receive_the_same_orders_at_once(tmp_path: Path):
+	"""Every thread brings all snapshots in an order of its own: one row each, the newest, and each unit once."""
+	path = tmp_path / "site.db"
+	seller = seller_on(path)
+	store = seller.settings
+	histories: list[RemoteOrder] = []
+	for number in range(12):
+		last = S.CANCELLED if number % 3 == 0 else S.READY_TO_SHIP
+		histories += [
+			an_order(a_line("A", 1), order_id=f"{number}", at=NOW + moment, created=NOW, status=status)
+			for moment, status in enumerate([S.PENDING_PAYMENT, S.OPEN, last])
+		]
+	failures: list[BaseException] = []
+	ready = threading.Barrier(4)
+
+	def work(seed: int) -> None:
+		site = EmbeddedSite(path, clock=seller.clock, tell=lambda text: None)
+		dice = random.Random(seed)
+		mine = [*histories]
+		dice.shuffle(mine)
+		try:
+			ready.wait(timeout=20)
+			for start in range(0, len(mine), 5):
+				inbox.receive(site, store, mine[start : start + 5], NOW + 100 + start, "poll")
+		except BaseException as error:
+			failures.append(error)
+		finally:
+			site.close()
+
+	threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+	for thread in threads:
+		thread.start()
+	for thread in threads:
+		thread.join(timeout=60)
+	assert not failures
+	on_file(seller, path)
+	rows = dict(seller.db.rows("SELECT order_id, status FROM `tabMarketplace Order`"))
+	assert rows == {str(n): "Cancelled" if n % 3 == 0 else "Ready to ship" for n in range(12)}
+	assert seller.db.rows("SELECT COUNT(*) FROM `tabMarketplace Order Item`") == [(12,)]
+	assert seller.held() == {("A", WAREHOUSE): 8}
+	# The marketplace's own number is lower by what is sold, or is not believed: never lower than that.
+	acked, verify = seller.listed("A", "acked_qty", "verify")
+	assert verify != 0 or acked == 2
+
+
+class Killed(BaseException):
+	"""The worker is gone: nothing catches this."""
+
+
+CHANGING = ("execute", "insert_many", "insert_missing", "update_many", "delete_many", "commit")
+
+
+def dying(db: Any, after: int) -> Callable[[], int]:
+	"""Let the connection die before its `after`-th change; returns a function that tells how many there were."""
+	count = 0
+
+	def guarded(really: Callable[..., Any]) -> Callable[..., Any]:
+		def call(*args: Any, **kwargs: Any) -> Any:
+			nonlocal count
+			count += 1
+			if count > after:
+				raise Killed
+			return really(*args, **kwargs)
+
+		return call
+
+	for name in CHANGING:
+		setattr(db, name, guarded(getattr(db, name)))
+	return lambda: count
+
+
+@pytest.mark.parametrize("change", ["create", "cancel"])
+def test_killed_between_any_two_statements_nothing_is_lost_and_nothing_doubled(tmp_path: Path, change: str):
+	first = an_order(a_line("A", 2), a_line("B", 1, number=2))
+	second = an_order(a_line("A", 2, cancelled=1), a_line("B", 1, number=2), at=NOW + 9, created=NOW)
+	after, whole = 0, False
+	while not whole:
+		path = tmp_path / f"{change}-{after}.db"
+		seller = seller_on(path)
+		on_file(seller, path)
+		if change == "cancel":
+			seller.receive(first)
+		incoming = second if change == "cancel" else first
+		before = picture(seller), sorted(seller.db.rows("SELECT item_code FROM `tabMarketplace Outbox`"))
+		seller.db.commit()
+		store = seller.settings
+		seller.db.commit()
+		count = dying(seller.db, after)
+		try:
+			inbox.receive(seller.site, store, [incoming], NOW + 20, "poll")
+			whole = True
+		except Killed:
+			assert count() == after + 1
+		on_file(seller, path)
+		now = picture(seller), sorted(seller.db.rows("SELECT item_code FROM `tabMarketplace Outbox`"))
+		seller.db.commit()
+		if now == before:
+			assert not whole
+			seller.receive(incoming, fetched=NOW + 30)
+		else:
+			# All of it was committed, though its worker did not live to hear of it.
+			assert seller.receive(incoming, fetched=NOW + 30).changed == 0
+		units = 1 if change == "cancel" else 2
+		assert seller.held() == {("A", WAREHOUSE): units, ("B", WAREHOUSE): 1}
+		assert seller.row("O-1", "state") == (inbox.WAITING,)
+		assert {item for (item,) in seller.db.rows("SELECT item_code FROM `tabMarketplace Outbox`")} >= {"A"}
+		seller.db.commit()
+		seller.db.close()
+		after += 1
+	assert after > 8, "there were statements to die between"
+
+
+def test_a_database_that_asks_to_try_again_is_asked_again():
+	seller = Seller()
+	really, refusals = seller.db.update_many, [2]
+
+	def locked(*args: Any, **kwargs: Any) -> int:
+		if refusals[0]:
+			refusals[0] -= 1
+			raise sqlite3.OperationalError("database is locked")
+		return really(*args, **kwargs)
+
+	seller.db.update_many = locked  # type: ignore[method-assign]
+	assert seller.receive(an_order()).new == 1
+	refusals[0] = 99
+	with pytest.raises(sqlite3.OperationalError):
+		seller.receive(an_order(order_id="O-2"))
+	refusals[0] = 0
+	assert seller.row("O-2") == ()
+
+
+def test_a_snapshot_that_lost_its_lines_takes_nothing_away():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2)))
+	held, lines = seller.held(), seller.lines("O-1", "item", "quantity")
+	assert held
+	bare = replace(an_order(at=NOW + 60), status=S.UNKNOWN, remote_status="?", lines=())
+	assert seller.receive(bare, fetched=NOW + 60).changed == 1
+	assert seller.held() == held and seller.lines("O-1", "item", "quantity") == lines
+	assert seller.row("O-1", "status", "remote_status", "state") == ("Unknown", "?", inbox.WAITING)

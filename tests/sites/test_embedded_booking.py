@@ -1,0 +1,346 @@
+"""Booking on the embedded host: each order's documents exactly once, and its hold gone in the same transaction."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.orders.inbox import ATTENTION, UP_TO_DATE, WAITING
+from marketplace_sync.sites.embedded_booking import BookReport, book_due
+from marketplace_sync.sites.embedded_ledger import Ledger
+from tests.orders.build import NOW, Seller, a_line, an_order
+from tests.orders.test_inbox import Killed, dying, on_file, seller_on
+from tests.shop import WAREHOUSE
+
+S = OrderStatus
+STEPS = [S.PENDING_PAYMENT, S.OPEN, S.PRINTED, S.READY_TO_SHIP, S.SHIPPED, S.DELIVERED]
+
+
+def book(seller: Seller, *orders: RemoteOrder) -> BookReport:
+	if orders:
+		seller.receive(*orders)
+	return book_due(seller.site, seller.name)
+
+
+def step(status: S, *lines: Any, number: int = 0, **more: Any) -> RemoteOrder:
+	return an_order(*lines, status=status, at=NOW + number, created=NOW, **more)
+
+
+def bins(seller: Seller) -> dict[str, tuple[float, float]]:
+	"""item -> (actual, reserved)."""
+	rows = seller.db.rows("SELECT item_code, actual_qty, reserved_qty FROM `tabBin`")
+	seller.db.commit()
+	return {item: (actual, reserved) for item, actual, reserved in rows}
+
+
+def documents(seller: Seller) -> dict[str, list[tuple[str, int]]]:
+	"""doctype -> [(po_no, docstatus)]."""
+	found = {
+		doctype: [
+			tuple(row) for row in seller.db.rows(f"SELECT po_no, docstatus FROM `tab{doctype}` ORDER BY name")
+		]
+		for doctype in ("Sales Order", "Sales Invoice")
+	}
+	seller.db.commit()
+	return found
+
+
+def test_reserve_early_books_each_document_once():
+	seller = Seller()
+	seen = []
+	for number, status in enumerate(STEPS):
+		book(seller, step(status, a_line("A", 3), number=number))
+		seen.append((bins(seller)["A"], sum(seller.held().values())))
+	assert seen == [((10, 3), 0)] * 3 + [((7, 0), 0)] * 3
+	assert documents(seller) == {"Sales Order": [("O-1", 1)], "Sales Invoice": [("O-1", 1)]}
+	assert seller.row("O-1", "state", "reason", "stock_booked", "holding") == (UP_TO_DATE, "", 1, 0)
+	assert seller.db.rows("SELECT customer FROM `tabSales Order`") == [("Shop",)]
+
+
+@pytest.mark.parametrize(
+	("preset", "expected"),
+	[
+		("Jurnal style", [((7, 0), 0)] * 6),
+		("Accurate style", [((10, 0), 3)] + [((10, 3), 0)] * 2 + [((7, 0), 0)] * 3),
+	],
+)
+def test_the_other_presets(preset: str, expected: list):
+	seller = Seller(order_preset=preset)
+	seen = []
+	for number, status in enumerate(STEPS):
+		book(seller, step(status, a_line("A", 3), number=number))
+		seen.append((bins(seller)["A"], sum(seller.held().values())))
+		assert seller.row("O-1", "state") == (UP_TO_DATE,)
+	assert seen == expected
+
+
+def test_a_table_of_its_own():
+	seller = Seller(order_preset="Own table")
+	seller.db.insert_many(
+		"Marketplace Order Rule",
+		("name", "parent", "idx", "status", "action"),
+		[
+			("1", seller.name, 1, "Open", "Nothing"),
+			("2", seller.name, 2, "Shipped", "Sales Invoice with Stock Update"),
+		],
+	)
+	seller.db.commit()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	assert (bins(seller)["A"], sum(seller.held().values())) == ((10, 0), 3)
+	book(seller, step(S.SHIPPED, a_line("A", 3), number=1))
+	assert (bins(seller)["A"], sum(seller.held().values())) == ((7, 0), 0)
+
+
+@pytest.mark.parametrize("status", [S.SHIPPED, S.DELIVERED])
+def test_first_seen_late_gets_everything(status: S):
+	seller = Seller()
+	book(seller, step(status, a_line("A", 3)))
+	assert bins(seller)["A"] == (7, 0)
+	assert documents(seller) == {"Sales Order": [("O-1", 1)], "Sales Invoice": [("O-1", 1)]}
+
+
+@pytest.mark.parametrize("before", STEPS[:4])
+def test_cancelled_before_it_left_everything_comes_back(before: S):
+	seller = Seller()
+	book(seller, step(before, a_line("A", 3)))
+	book(seller, step(S.CANCELLED, a_line("A", 3), number=9))
+	assert bins(seller)["A"] == (10, 0)
+	assert {status for rows in documents(seller).values() for _po_no, status in rows} == {2}
+	assert seller.row("O-1", "state", "stock_booked", "sales_order") == (UP_TO_DATE, 0, "")
+	assert seller.held() == {}
+
+
+def test_cancel_before_create_books_nothing():
+	seller = Seller()
+	assert book(seller, step(S.CANCELLED, a_line("A", 3))) == BookReport(booked=1)
+	assert documents(seller) == {"Sales Order": [], "Sales Invoice": []}
+
+
+def test_cancelled_after_it_left_the_stock_stays_cut():
+	seller = Seller()
+	book(seller, step(S.SHIPPED, a_line("A", 3), left=True))
+	book(seller, step(S.CANCELLED, a_line("A", 3, cancelled=3), number=9, left=True))
+	assert bins(seller)["A"] == (7, 0) and seller.held() == {}
+
+
+def test_part_of_it_cancelled_is_booked_anew():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3), a_line("B", 1, number=2)))
+	book(seller, step(S.OPEN, a_line("A", 3, cancelled=2), a_line("B", 1, number=2), number=1))
+	assert bins(seller) == {"A": (10, 1), "B": (10, 1)}
+	book(seller, step(S.READY_TO_SHIP, a_line("A", 3, cancelled=2), a_line("B", 1, number=2), number=2))
+	assert bins(seller) == {"A": (9, 0), "B": (9, 0)}
+	book(
+		seller,
+		step(S.READY_TO_SHIP, a_line("A", 3, cancelled=2), a_line("B", 1, number=2, cancelled=1), number=3),
+	)
+	assert bins(seller) == {"A": (9, 0), "B": (10, 0)}
+	assert [status for _po_no, status in documents(seller)["Sales Invoice"]] == [2, 1]
+
+
+def test_all_units_cancelled_one_by_one():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	book(seller, step(S.OPEN, a_line("A", 3, cancelled=3), number=1))
+	assert bins(seller)["A"] == (10, 0)
+
+
+def test_an_order_that_a_person_closed_is_opened_to_be_cancelled():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	Ledger(seller.site).close_order(seller.row("O-1", "sales_order")[0])
+	book(seller, step(S.CANCELLED, a_line("A", 3), number=1))
+	assert bins(seller)["A"] == (10, 0)
+	assert seller.row("O-1", "state") == (UP_TO_DATE,)
+
+
+def test_an_unknown_sku_waits_with_its_hold_and_is_booked_once_it_is_mapped():
+	seller = Seller()
+	order = step(S.OPEN, a_line("A", 2), a_line("NOPE", 1, number=77))
+	assert book(seller, order) == BookReport(attention=1)
+	assert (bins(seller)["A"], seller.held()) == ((10, 0), {("A", WAREHOUSE): 2})
+	state, reason, due = seller.row("O-1", "state", "reason", "due_at")
+	assert state == ATTENTION and "'NOPE'" in reason and due > seller.clock.now
+	assert book(seller) == BookReport(), "not before its time"
+	seller.items("NOPE")
+	seller.clock.now = due
+	assert book(seller) == BookReport(booked=1)
+	assert bins(seller) == {"A": (10, 2), "B": (10, 0), "NOPE": (0, 1)}
+	assert seller.held() == {} and seller.row("O-1", "reason") == ("",)
+
+
+def test_without_the_stock_the_invoice_waits_and_the_order_keeps_its_reservation():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 12)))
+	assert book(seller, step(S.READY_TO_SHIP, a_line("A", 12), number=1)) == BookReport(attention=1)
+	assert bins(seller)["A"] == (10, 12)
+	assert "are not there" in seller.row("O-1", "reason")[0]
+	waits = []
+	for _ in range(3):
+		[due] = seller.row("O-1", "due_at")
+		waits.append(due - seller.clock.now)
+		seller.clock.now = due
+		book(seller)
+	assert waits == [60, 120, 240]
+	seller.db.execute("UPDATE `tabBin` SET actual_qty = 20 WHERE item_code = 'A'")
+	seller.db.commit()
+	seller.clock.now += 3_600
+	assert book(seller) == BookReport(booked=1)
+	assert bins(seller)["A"] == (8, 0)
+
+
+def test_a_change_while_it_waits_is_tried_at_once():
+	seller = Seller()
+	book(seller, step(S.READY_TO_SHIP, a_line("A", 12)))
+	assert (bins(seller)["A"], seller.held()) == ((10, 0), {("A", WAREHOUSE): 12})
+	assert book(seller, step(S.READY_TO_SHIP, a_line("A", 12, cancelled=4), number=1)) == BookReport(booked=1)
+	assert (bins(seller)["A"], seller.held()) == ((2, 0), {})
+
+
+def test_fulfilled_by_the_marketplace_touches_nothing():
+	seller = Seller()
+	assert book(seller, step(S.SHIPPED, a_line("A", 3), fulfilled_by_marketplace=True)) == BookReport(
+		booked=1
+	)
+	assert bins(seller)["A"] == (10, 0) and documents(seller)["Sales Invoice"] == []
+	assert "marketplace's own warehouse" in seller.row("O-1", "reason")[0]
+
+
+def test_a_status_that_nobody_knows_is_shown_and_holds():
+	seller = Seller()
+	assert book(seller, step(S.UNKNOWN, a_line("A", 3), remote_status="TELEPORTED")) == BookReport(
+		attention=1
+	)
+	assert "'TELEPORTED'" in seller.row("O-1", "reason")[0]
+	assert seller.held() == {("A", WAREHOUSE): 3}
+
+
+def test_a_store_without_warehouses_says_so():
+	seller = Seller()
+	seller.db.execute("DELETE FROM `tabMarketplace Store Warehouse`")
+	seller.db.commit()
+	book(seller, step(S.OPEN))
+	assert "has no warehouses" in seller.row("O-1", "reason")[0]
+
+
+def test_a_bundle_reserves_its_components():
+	seller = Seller()
+	Ledger(seller.site).add_bundle("SET", {"A": 1, "B": 2})
+	book(seller, step(S.OPEN, a_line("SET", 2, number=77)))
+	assert {item: bins(seller)[item] for item in "AB"} == {"A": (10, 2), "B": (10, 4)}
+	book(seller, step(S.READY_TO_SHIP, a_line("SET", 2, number=77), number=1))
+	assert {item: bins(seller)[item] for item in "AB"} == {"A": (8, 0), "B": (6, 0)}
+
+
+def test_available_does_not_move_when_an_order_is_booked():
+	"""Held becomes Reserved becomes Actual: the same number all the way, so that nothing is sent for it."""
+	seller = Seller()
+	seller.receive(seller.market.sell(step(S.OPEN, a_line("A", 3))))
+	seller.drain()
+	book(seller)
+	seller.clock.now += 60
+	seller.drain()
+	book(seller, step(S.SHIPPED, a_line("A", 3), number=30))
+	seller.clock.now += 60
+	seller.drain()
+	assert bins(seller)["A"] == (7, 0)
+	assert seller.market.written == []
+
+
+def test_the_timeline_tells_what_was_booked():
+	seller = Seller()
+	book(seller, step(S.OPEN))
+	seller.clock.now += 1
+	book(seller, step(S.CANCELLED, number=1))
+	told = [
+		summary
+		for (summary,) in seller.db.rows(
+			"SELECT summary FROM `tabMarketplace Order Event` WHERE source = 'booking' ORDER BY at"
+		)
+	]
+	assert told == ["Sales Order SO-000001", "Sales Order SO-000001 cancelled"]
+
+
+@pytest.mark.parametrize("what", ["book", "invoice", "cancel"])
+def test_killed_between_any_two_statements_it_is_booked_once(tmp_path: Path, what: str):
+	before, incoming, expected = {
+		"book": (None, S.OPEN, (10, 3)),
+		"invoice": (S.OPEN, S.SHIPPED, (7, 0)),
+		"cancel": (S.READY_TO_SHIP, S.CANCELLED, (10, 0)),
+	}[what]
+	after, whole = 0, False
+	while not whole:
+		path = tmp_path / f"{what}-{after}.db"
+		seller = seller_on(path)
+		reopen(seller, path)
+		if before:
+			book(seller, step(before, a_line("A", 3)))
+		seller.receive(step(incoming, a_line("A", 3), number=9))
+		available = available_of(seller)
+		dying(seller.db, after)
+		try:
+			book_due(seller.site, seller.name)
+			whole = True
+		except Killed:
+			pass
+		reopen(seller, path)
+		if what != "cancel":
+			assert available_of(seller) == available, "never counted twice, never not at all"
+		book(seller)
+		assert bins(seller)["A"] == expected and seller.held() == {}
+		assert seller.row("O-1", "state") == (UP_TO_DATE,)
+		submitted = [status for rows in documents(seller).values() for _po_no, status in rows if status == 1]
+		assert len(submitted) == {"book": 1, "invoice": 2, "cancel": 0}[what]
+		seller.db.close()
+		after += 1
+	assert after > 8
+
+
+def reopen(seller: Seller, path: Path) -> None:
+	site = on_file(seller, path)
+	site.connector = lambda store: seller.connectors[store]  # type: ignore[method-assign,return-value]
+
+
+def available_of(seller: Seller) -> float:
+	actual, reserved = bins(seller)["A"]
+	return actual - reserved - seller.held().get(("A", WAREHOUSE), 0)
+
+
+def test_any_way_in_any_order_ends_in_the_same_stock():
+	"""Orders of every kind of way; snapshots late and twice, booking whenever: the sums are right."""
+	dice = random.Random(5)
+	for _ in range(15):
+		seller = Seller()
+		seller.db.execute("UPDATE `tabBin` SET actual_qty = 100")
+		seller.db.commit()
+		news, sold, reserved = [], 0, 0
+		for number in range(8):
+			ends = dice.choice([1, 2, 4, 5, 6])
+			way = STEPS[:ends] + [S.CANCELLED] * (ends < 5 and dice.random() < 0.5)
+			units = dice.randint(1, 3)
+			news += [
+				step(status, a_line("A", units), number=moment, order_id=f"O-{number}")
+				for moment, status in enumerate(way)
+			]
+			if way[-1] is not S.CANCELLED:
+				sold += units * (ends >= 4)
+				reserved += units * (ends < 4)
+		news += dice.choices(news, k=6)
+		dice.shuffle(news)
+		for moment, order in enumerate(news):
+			seller.receive(order, fetched=NOW + 100 + moment)
+			if dice.random() < 0.4:
+				book(seller)
+				actual, taken = bins(seller)["A"]
+				assert actual - taken <= 100
+		book(seller)
+		assert bins(seller)["A"] == (100 - sold, reserved)
+		assert seller.held() == {}
+		assert not seller.db.rows(
+			"SELECT po_no FROM `tabSales Order` WHERE docstatus = 1 GROUP BY po_no HAVING COUNT(*) > 1"
+		)
+		assert not seller.db.rows(f"SELECT 1 FROM `tabMarketplace Order` WHERE state = '{WAITING}'")
