@@ -164,6 +164,11 @@ def after_uninstall() -> None:
 		if not elsewhere and frappe.db.exists("Role", role):
 			frappe.db.delete("Has Role", {"role": role})
 			frappe.delete_doc("Role", role, force=True, ignore_permissions=True)
+	# Frappe deletes a custom field and leaves its column.
+	for doctype, fields in CUSTOM_FIELDS.items():
+		for field in fields:
+			if field["fieldtype"] == "Link":
+				frappe.db.sql_ddl(f"ALTER TABLE `tab{doctype}` DROP COLUMN IF EXISTS `{field['fieldname']}`")
 	# What was deleted is not to be found, and restored, in Frappe's list of deleted documents.
 	_forget("tabDeleted Document", "deleted_name", [MODULE, *ROLES])
 	frappe.db.delete("Deleted Document", {"data": ("like", f'%"module": "{MODULE}"%')})

@@ -33,7 +33,7 @@ from marketplace_sync.tests import utils
 
 ITEMS = 200
 STOCK = 100_000
-KILL_EVERY = 15.0
+KILL_EVERY = 60.0
 BACKLOG = 60
 """Orders that may wait before the buyers hold back: else every order would be seen in its last status only."""
 PATIENCE = 1_800.0

@@ -73,6 +73,7 @@ def _book_due(store: str, seconds: float, limit: int) -> BookReport:
 	frappe.db.commit()
 	for start in range(0, len(names), ORDERS_PER_LOOK):
 		piece = names[start : start + ORDERS_PER_LOOK]
+		_forget()
 		_complete(site, books, piece)
 		for name in piece:
 			if time.monotonic() >= until:
@@ -154,6 +155,7 @@ def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> 
 			return _in_transaction(site, books, name, only_due, rates)
 		except _RateNeeded as needed:
 			frappe.db.rollback()
+			_forget()
 			rates[needed.currency, needed.date] = exchange_rate(books, needed.currency, needed.date)
 			frappe.db.commit()
 		except BaseTimeoutException:
@@ -161,11 +163,12 @@ def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> 
 			raise
 		except Exception as error:
 			frappe.db.rollback()
+			_forget()
 			if site.db.is_retriable(error) and left:
 				continue
 			return _note_failure(site, name, error)
 		finally:
-			_forget()
+			frappe.clear_messages()
 	return ""
 
 
@@ -229,16 +232,19 @@ class _Work:
 	def run(self) -> None:
 		row, order = self.row, self.order
 		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
-		self.invoice_rows: list[frappe._dict] = []
 		before = self._books()
 		print_now = booked_fingerprint(order, self.units, row.customer)
-		changed = bool(before.order or before.invoice) and row.booked_fingerprint != print_now
-		if changed and self._total_agrees(before):
-			changed = False
+		# Without a fingerprint the documents are a person's, amended from ours: they are taken as they are.
+		changed = bool(
+			(before.order or before.invoice)
+			and row.booked_fingerprint
+			and row.booked_fingerprint != print_now
+			and not self._total_agrees(before)
+		)
 		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed)
 		code = row.reason_code or ""
-		if Step.UNDO in todo.steps and len(todo.steps) == 1:
-			code = ""
+		if (order.status is OrderStatus.CANCELLED and not self.has_left) or not any(self.units.values()):
+			code = ""  # there is nothing to be booked again
 		elif code == UNDONE:
 			todo = Plan(problem=row.reason)
 		elif code == DECLINED:
@@ -249,15 +255,23 @@ class _Work:
 			todo = replace(todo, steps=steps, problem=str(Unmapped(CLEARING)))
 		difference = Decimal(0)
 		after = before
+		if changed and order.total is None and code != UNDONE and not self._tells_no_amounts():
+			raise AmountsMissing()
 		if todo.steps:
 			after = self._do(todo, goal, before)
+			if todo.problem:
+				# The same words, with the names that the documents have now.
+				left = plan(order, goal, after, units=self.units, has_left=self.has_left, changed=False)
+				todo = replace(todo, problem=left.problem or todo.problem)
 		if todo.problem and changed and order.total is not None and before.invoice:
 			difference = order.total - self._grand_total(before)
 		self._settle_stock(after)
 		self.state = ATTENTION if todo.problem else UP_TO_DATE
-		fingerprint = print_now if after.order or after.invoice else ""
-		if todo.problem and changed and Step.UNDO not in todo.steps:
-			fingerprint = row.booked_fingerprint
+		fingerprint = row.booked_fingerprint
+		if not (after.order or after.invoice):
+			fingerprint = ""
+		elif not changed or Step.UNDO in todo.steps:
+			fingerprint = print_now
 		now = self.site.now()
 		attempts = row.attempts + 1 if todo.problem else 0
 		_update(
@@ -276,6 +290,14 @@ class _Work:
 			self._tell("; ".join(self.done), now)
 		if todo.problem and todo.problem != row.reason:
 			self._tell(todo.problem, now)
+
+	def _tells_no_amounts(self) -> bool:
+		"""Nothing that is done now depends on the order's amounts."""
+		return self.order.fulfilled_by_marketplace or self.order.status in (
+			OrderStatus.UNKNOWN,
+			OrderStatus.CANCELLED,
+			OrderStatus.RETURNED,
+		)
 
 	# -- what there is ---------------------------------------------------------------------------------------
 	def _books(self) -> Books:
@@ -349,16 +371,12 @@ class _Work:
 				sales_order=there.order.name if there.order else "",
 				update_stock=goal.cuts_stock,
 			)
-			there = replace(
-				there,
-				invoice=Paper(doc.name, doc.docstatus == 0),
-				settled=doc.docstatus == 1 and doc.outstanding_amount <= 0,
-			)
+			there = replace(there, invoice=Paper(doc.name, doc.docstatus == 0))
 			self.cuts_stock = bool(doc.update_stock)
 			self.links["sales_invoice"] = doc.name
 		elif step is Step.PAYMENT:
-			if there.settled or not there.invoice:
-				return there
+			if frappe.db.get_value("Sales Invoice", there.invoice.name, "outstanding_amount") <= 0:
+				return there  # nothing is owed for an order that costs nothing
 			doc = payment.make(job, goal.payment_draft, invoice=there.invoice.name)
 			there = replace(there, payment=Paper(doc.name, doc.docstatus == 0))
 			self.links["payment_entry"] = doc.name
@@ -535,7 +553,6 @@ def _update(name: str, **values: Any) -> None:
 
 
 def _forget() -> None:
-	"""What ERPNext leaves behind in the process must not reach the next order, nor add up."""
-	frappe.clear_messages()
+	"""What ERPNext remembers in the process must not outlive a rollback, nor add up over many orders."""
 	frappe.local.request_cache.clear()
 	frappe.db.value_cache.clear()

@@ -14,7 +14,8 @@ from frappe.model.document import Document
 from frappe.utils import flt
 
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.erpnext.papers import FIELD, Held, Job, save, today
+from marketplace_sync.erpnext.order_events import FIELD
+from marketplace_sync.erpnext.papers import Held, Job, save, today
 from marketplace_sync.orders.amounts import share
 from marketplace_sync.orders.booking import match_rows
 
@@ -58,6 +59,8 @@ def make(job: Job, credit: Mapping[str, int], *, invoice: str) -> Document:
 	for row in rows:
 		row.qty = -wanted[row.sales_invoice_item]
 		row.stock_qty = row.qty * flt(row.conversion_factor)
+		# Else ERPNext would count the Sales Order as undelivered again, and reserve what came back.
+		row.sales_order = row.so_detail = None
 	doc.set("items", rows)
 	for tax in doc.taxes:
 		tax.tax_amount = float(share(Decimal(repr(flt(tax.tax_amount))), done, now, whole, decimals))

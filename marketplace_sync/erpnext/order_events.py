@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 	from frappe.model.document import Document
 
 FIELD = "marketplace_order"
+"""Custom field on every document: the Marketplace Order that it was made of."""
 UNDONE = "undone"
 """Reason code: a person undid a document; nothing is booked again until somebody presses Retry."""
 DECLINED = "declined"
 """Reason code: a person deleted or cancelled the credit note."""
 LOOK_AGAIN = 3_600.0
+"""Seconds."""
 
 
 def made(doc: Document, method: str | None = None) -> None:

@@ -16,12 +16,10 @@ from frappe.model.document import Document
 from frappe.utils import flt, getdate, nowdate
 
 from marketplace_sync.connectors.orders import RemoteOrder
+from marketplace_sync.erpnext.order_events import FIELD
 from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders.amounts import ITEM_INCOME, Charge, Unbalanced, charges
 from marketplace_sync.orders.lines import Resolved
-
-FIELD = "marketplace_order"
-"""Custom field on every document: the Marketplace Order that it was made of."""
 
 
 class Held(Exception):

@@ -39,16 +39,24 @@ _STATE = "`tabMarketplace Store State`"
 T = TypeVar("T")
 
 
-def look(site: Site, store: Store, connector: Connector) -> Received | None:
+def look(
+	site: Site, store: Store, connector: Connector, blocked_until: Callable[[], float] = lambda: 0.0
+) -> Received | None:
 	"""The store's orders since the last look, in a call or two; None when too much has piled up for that.
 
+	`blocked_until` tells what the caller's own calls, in the air beside the look, have heard of a Retry-After so far.
 	Commits. Raises ServiceError; nothing that was read until then is lost.
 	"""
 	cursor = _cursor(site, store.name)
 	if site.now() - cursor > NEWEST_IN_LOOK:
 		return None
 	return _read(
-		site, store, connector, cursor - LOOK_OVERLAP, "look", pace=_Hurried(pace_of(site, store, connector))
+		site,
+		store,
+		connector,
+		cursor - LOOK_OVERLAP,
+		"look",
+		pace=_Hurried(site, pace_of(site, store, connector), blocked_until),
 	)
 
 
@@ -120,17 +128,19 @@ def fetch_pushed(site: Site, store: str) -> Received:
 
 
 def due_poll(site: Site, store: str) -> Callable[[], Received] | None:
-	"""The poll that is due now, the deepest first; None when none is."""
-	polled, deep = site.db.rows(
-		f"SELECT orders_polled_at, returns_cursor FROM {_STATE} WHERE name = %s", (store,)
+	"""The poll that is due now; None when none is.
+
+	The deepest first, unless the last one failed: what fails with the returns only must not keep the orders out.
+	"""
+	polled, deep, failed_at = site.db.rows(
+		f"SELECT orders_polled_at, returns_cursor, orders_error_at FROM {_STATE} WHERE name = %s", (store,)
 	)[0]
 	site.db.commit()
 	now = site.now()
-	if now - deep >= DEEP_EVERY:
+	plain_is_due = now - polled >= POLL_EVERY
+	if now - deep >= DEEP_EVERY and not (failed_at and plain_is_due):
 		return lambda: poll(site, store, overlap=DEEP_OVERLAP, returns=True)
-	if now - polled >= POLL_EVERY:
-		return lambda: poll(site, store)
-	return None
+	return (lambda: poll(site, store)) if plain_is_due else None
 
 
 def _read(
@@ -185,11 +195,16 @@ def _advance(site: Site, store: str, until: float) -> None:
 class _Hurried:
 	"""The pace of a look: the stock of a store waits for it, under a lease, so a failure is not waited out but told."""
 
-	def __init__(self, pace: Pace):
-		self._pace = pace
+	def __init__(self, site: Site, pace: Pace, blocked_until: Callable[[], float]):
+		self._site, self._pace, self._blocked_until = site, pace, blocked_until
 
 	def before_call(self) -> None:
 		self._pace.before_call()
+		wait = self._blocked_until() - self._site.now()
+		if wait > 0:
+			raise ServiceError(
+				Outcome.THROTTLED, "The marketplace has just asked to be left alone.", retry_after=wait
+			)
 
 	def failed(self, error: ServiceError, attempt: int) -> None:
 		if error.outcome is Outcome.THROTTLED:

@@ -23,6 +23,7 @@ from marketplace_sync.orders.status import LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
 from marketplace_sync.stock import outbox
 from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.stock.words import plain
 
 ORDER = "Marketplace Order"
 ITEM = "Marketplace Order Item"
@@ -211,9 +212,9 @@ def _write(
 		holds[name] = holds_of(order, lines, booked=one.booked, has_left=left)
 		orders.append(
 			(
-				name, stamp, customer_of(store, order), order.storefront, site.stamp(order.created_at),
-				order.status.value, order.remote_status, order.note[:500], int(order.fulfilled_by_marketplace),
-				order.currency, float(order.total or 0), order.buyer[:500], furthest, int(left), int(bool(holds[name])),
+				name, stamp, customer_of(store, order), plain(order.storefront), site.stamp(order.created_at),
+				order.status.value, plain(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
+				order.currency, float(order.total or 0), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
 				fingerprint(order), json.dumps(order.raw, ensure_ascii=False, separators=(",", ":")), WAITING, now,
 			)
 		)  # fmt: skip
@@ -383,9 +384,9 @@ def write_lines(db: Database, lines: dict[str, list[Resolved]], stamp: str) -> N
 		[
 			(
 				uuid.uuid4().hex[:20], stamp, stamp, name, ORDER, "items", idx, one.line.line_id,
-				one.line.product_id, one.line.sku_id, one.line.seller_sku, one.line.title[:140], one.line.quantity,
+				one.line.product_id, one.line.sku_id, plain(one.line.seller_sku), plain(one.line.title)[:140], one.line.quantity,
 				one.line.cancelled, one.line.returned, float(one.line.unit_price), one.line.location_id, one.item or None,
-				one.uom or None, one.warehouse or None, one.problem[:500],
+				one.uom or None, one.warehouse or None, plain(one.problem)[:500],
 			)
 			for name in names
 			for idx, one in enumerate(lines[name], start=1)
@@ -405,7 +406,7 @@ def event_row(
 	"""A line of an order's timeline: who said or did what, when."""
 	stamp = site.stamp(now)
 	return (
-		uuid.uuid4().hex[:20], stamp, stamp, store, order_id, now, source, status[:140], summary[:500], 0, 0.0,
+		uuid.uuid4().hex[:20], stamp, stamp, store, order_id, now, source, plain(status)[:140], plain(summary)[:500], 0, 0.0,
 	)  # fmt: skip
 
 
@@ -426,7 +427,9 @@ def record_push(
 	rows: list[Row] = []
 	for order_id in sorted(set(order_ids)):
 		key = hashlib.sha1(f"{store}\n{delivery_id}\n{order_id}".encode()).hexdigest()[:20]
-		rows.append((key, stamp, stamp, store, order_id, now, "push", status[:140], kind[:140], 1, now))
+		rows.append(
+			(key, stamp, stamp, store, order_id, now, "push", plain(status)[:140], plain(kind)[:140], 1, now)
+		)
 	return site.db.insert_missing(EVENT, EVENT_COLUMNS, rows)
 
 

@@ -118,8 +118,13 @@ class Store:
 class Transport(Protocol):
 	"""Runs calls beside the engine. The calls never touch the database."""
 
-	def start(self, call_id: int, work: Callable[[], Any], at: float) -> None:
-		"""Run `work` in a thread, at the UNIX time `at` or as soon after it as can be."""
+	def start(
+		self, call_id: int, work: Callable[[], Any], at: float, heard: Callable[[Any], None] | None = None
+	) -> None:
+		"""Run `work` in a thread, at the UNIX time `at` or as soon after it as can be.
+
+		`heard` is given what it returned, in the same thread and at once: the engine may look at its answers much later.
+		"""
 		...
 
 	def finished(self, timeout: float) -> list[tuple[int, Any]]:

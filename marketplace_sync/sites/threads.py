@@ -20,15 +20,29 @@ class ThreadTransport:
 		self._pool = ThreadPoolExecutor(max_in_flight, thread_name_prefix="marketplace-call")
 		self._answers: queue.SimpleQueue[tuple[int, Answer]] = queue.SimpleQueue()
 
-	def start(self, call_id: int, work: Callable[[], CallResult | ReadResult], at: float) -> None:
-		self._pool.submit(self._run, call_id, work, at)
+	def start(
+		self,
+		call_id: int,
+		work: Callable[[], CallResult | ReadResult],
+		at: float,
+		heard: Callable[[Answer], None] | None = None,
+	) -> None:
+		self._pool.submit(self._run, call_id, work, at, heard)
 
-	def _run(self, call_id: int, work: Callable[[], CallResult | ReadResult], at: float) -> None:
+	def _run(
+		self,
+		call_id: int,
+		work: Callable[[], CallResult | ReadResult],
+		at: float,
+		heard: Callable[[Answer], None] | None,
+	) -> None:
 		try:
 			# The moment is kept here and not by the engine's thread, which may be busy planning.
 			if (wait := at - self._now()) > 0:
 				time.sleep(wait)
 			answer: Answer = work()
+			if heard:
+				heard(answer)
 		except (
 			BaseException
 		) as error:  # handed to the engine, whatever it is: a call without an answer is ambiguous

@@ -93,8 +93,12 @@ def decide(
 	)
 	if bounded and listing.floor_qty > quantity:
 		quantity = listing.floor_qty
-	if bounded and rows.UNKNOWN < listing.ceiling_qty < quantity:
-		quantity = listing.ceiling_qty
+	ceiling = listing.ceiling_qty
+	if capabilities.compare_and_set:
+		# It stands there because somebody bought what no list shows yet: what was lowered since is not raised again either.
+		ceiling = min(ceiling, listing.acked_qty)
+	if bounded and rows.UNKNOWN < ceiling < quantity:
+		quantity = ceiling
 	clamped = quantity != wanted
 	if by_location and quantity != sum(count for _place, count in by_location):
 		by_location = _resized(by_location, quantity)

@@ -145,8 +145,9 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 	listings = [row for row in found if row.item == item]
 	off = switched_off(site.db, store, [item]).get(item)
 	of_store = _store_causes(site, settings, state, off)
+	holding = _read_holders(site, item, settings)
 	if not listings:
-		return [_unlisted(site, item, settings, state, of_store)]
+		return [replace(_unlisted(site, item, settings, state, of_store), holders=holding)]
 	shown = _read_shown(site, [row.name for row in listings])
 	offers = read_offers(
 		site.db,
@@ -154,7 +155,6 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 		{(row.item, row.uom) for row in listings},
 		known_stocked=[row.item for row in listings if row.stocked],
 	)
-	holding = _read_holders(site, item, settings) if any(offer.held for offer in offers.values()) else ()
 	return [
 		replace(
 			_listed(site, row, shown[row.name], offers[row.item, row.uom], settings, state, off, of_store),

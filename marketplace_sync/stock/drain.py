@@ -15,6 +15,7 @@ import socket
 import uuid
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import lease, rate
@@ -190,7 +191,8 @@ class Drain:
 					last_start = max(now, _moment(pending[0], last_start))
 					air[started] = pending.popleft()
 					air[started].token = turn.connector.account.access_token
-					transport.start(started, self._attempt(turn, air[started]), last_start)
+					attempt, heard = self._attempt(turn, air[started]), partial(self._heed, turn)
+					transport.start(started, attempt, last_start, heard)
 				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
 				if not leaving:
 					moments += [look_at] if may_plan else []
@@ -202,9 +204,10 @@ class Drain:
 				for call_id, answer in transport.finished(self._pause(now, moments)):
 					done_since = done_since if done else site.now()
 					done.append((air.pop(call_id), answer))
-					turn.blocked_until = max(turn.blocked_until, throttled_until(answer, site.now()))
+					self._heed(turn, answer)
 				if done and (
 					not air
+					or turn.blocked_until > site.now()  # other workers of the store have to hear of it
 					or site.now() >= done_since + SETTLE_SECONDS
 					or sum(len(call.planned) for call, _answer in done) >= SETTLE_LISTINGS
 				):
@@ -230,14 +233,14 @@ class Drain:
 			if not self.may_send(call) or turn.stopped or turn.blocked_until > self.site.now():
 				return NOT_STARTED  # too late, or the marketplace has asked for silence meanwhile
 			if call.reads:
-				answer: Answer = connector.read([reference(plan) for plan in call.planned])
-			else:
-				answer = connector.write(call.lines)
-			# At once, for the other threads: the engine's own may be busy.
-			turn.blocked_until = max(turn.blocked_until, throttled_until(answer, self.site.now()))
-			return answer
+				return connector.read([reference(plan) for plan in call.planned])
+			return connector.write(call.lines)
 
 		return attempt
+
+	def _heed(self, turn: Turn, answer: Answer) -> None:
+		"""At once, in the call's own thread, for the other threads: the engine's may be busy."""
+		turn.blocked_until = max(turn.blocked_until, throttled_until(answer, self.site.now()))
 
 	def may_send(self, call: Call) -> bool:
 		"""No call starts that could outlive the lease: a successor may have sent a newer number by then."""

@@ -46,7 +46,8 @@ _SET = f"""
 	bounds_until = CASE WHEN v.frees = 1 THEN 0 ELSE t.bounds_until END,
 	verify = CASE
 		WHEN v.doubts > 0 AND t.hold = 'In Flight' THEN {listing.DOUBTED}
-		WHEN v.doubts > 0 AND t.verify IN ({listing.BELIEVE}, {listing.READING}, {listing.CHECK}) THEN v.doubts
+		WHEN v.doubts > 0 AND t.verify = {listing.READING} THEN {listing.READ_BACK}
+		WHEN v.doubts > 0 AND t.verify IN ({listing.BELIEVE}, {listing.CHECK}, {listing.CHECKING}) THEN v.doubts
 		ELSE t.verify END,
 	priority = CASE WHEN t.priority = 0 OR v.priority < t.priority THEN v.priority ELSE t.priority END,
 	desired_ver = t.desired_ver + 1

@@ -22,13 +22,15 @@ PARKED = "Parked"
 REJECTED = "Rejected"
 DISABLED = "Disabled"
 
-BELIEVE, READ_BACK, SEND, DOUBTED, READING, CHECK = 0, 1, 2, 3, 4, 5
+BELIEVE, READ_BACK, SEND, DOUBTED, READING, CHECK, CHECKING = 0, 1, 2, 3, 4, 5, 6
 """`verify`: what to do about the Acknowledged Qty.
 
 BELIEVE it; READ_BACK first and believe what is shown; SEND whatever it says. CHECK is the nightly READ_BACK: a number
-below ours is left alone, for it may be a sale that is not in ERPNext yet. READING: a read-back is in the air (one that was
-lost is made again). DOUBTED: somebody stopped believing while a write was in the air; settled, it becomes READ_BACK."""
-TO_READ = (READ_BACK, READING, CHECK)
+below ours is left alone, for it may be a sale that is not in ERPNext yet. READING, CHECKING: that read-back is in the air (one
+that was lost is made again, as the one that it was). DOUBTED: somebody stopped believing while a write was planned or in the
+air; settled, it becomes READ_BACK."""
+TO_READ = (READ_BACK, READING, CHECK, CHECKING)
+NIGHTLY = (CHECK, CHECKING)
 
 UNKNOWN = -1
 """A quantity that was never acknowledged, or a bound that is not set."""

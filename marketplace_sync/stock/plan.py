@@ -140,7 +140,7 @@ class Planner:
 		self.raises_wait = False
 		answered = True
 		try:
-			received = look(self.site, turn.store, turn.connector)
+			received = look(self.site, turn.store, turn.connector, lambda: turn.blocked_until)
 		except ServiceError as error:
 			self.site.db.rollback()
 			note_error(self.site, turn.name, error)
@@ -267,7 +267,7 @@ class Planner:
 				call.spacing = slots.step
 				call.send_before = until - turn.connector.capabilities.call_timeout
 			self._mark([plan for call in calls if not call.reads for plan in call.planned], until, now)
-			self._mark_reading([plan.listing.name for call in calls if call.reads for plan in call.planned])
+			self._mark_reading([plan.listing for call in calls if call.reads for plan in call.planned])
 		self._write_quiet(quiet, now)
 		self.site.db.commit()
 
@@ -279,7 +279,7 @@ class Planner:
 		due = until + self.turn.connector.capabilities.applies_within
 		self.site.db.update_many(
 			rows.TABLE,
-			("name", "token", "ver", "qty", "due", "at", "stocked"),
+			("name", "token", "ver", "qty", "due", "at", "stocked", "seen"),
 			sorted(
 				(
 					plan.listing.name,
@@ -289,17 +289,31 @@ class Planner:
 					due,
 					now,
 					int(plan.stocked),
+					plan.listing.verify,
 				)
 				for plan in planned
 			),
 			"lease_token = v.token, sent_ver = v.ver, sent_qty = v.qty, sent_at = v.at, due_at = v.due,"
-			f" {_STOCKED}, verify = {rows.SEND}, hold = '{rows.IN_FLIGHT}'",
+			f" {_STOCKED}, hold = '{rows.IN_FLIGHT}',"
+			# Who stopped believing since the listing was read is not forgotten when this call is refused or never starts.
+			f" verify = CASE WHEN t.verify <> v.seen THEN {rows.DOUBTED} ELSE {rows.SEND} END",
 		)
 
-	def _mark_reading(self, names: Sequence[str]) -> None:
-		"""A read-back changes nothing there, so it needs no quarantine; the mark shows a doubt that comes meanwhile."""
+	def _mark_reading(self, listings: Sequence[Listing]) -> None:
+		"""A read-back changes nothing there, so it needs no quarantine; the mark shows a doubt that comes meanwhile.
+
+		The mark remembers which read-back it is: when this worker dies it is made again, and *Sync Now* must not
+		become the nightly one, which leaves a number below ours. A doubt since the listing was read stays as it is.
+		"""
 		self.site.db.update_many(
-			rows.TABLE, ("name",), [(name,) for name in sorted(names)], f"verify = {rows.READING}"
+			rows.TABLE,
+			("name", "seen", "mark"),
+			sorted(
+				(row.name, row.verify, rows.CHECKING if row.verify in rows.NIGHTLY else rows.READING)
+				for row in listings
+			),
+			"verify = v.mark",
+			"t.verify = v.seen",
 		)
 
 	def _write_quiet(self, planned: Sequence[Planned], now: float) -> None:

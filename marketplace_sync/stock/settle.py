@@ -304,7 +304,9 @@ class Settler:
 			remote = shown.get(plan.listing.name)
 			left = (
 				remote is not None
-				and plan.listing.verify in (rows.CHECK, rows.READING)
+				# Compare-and-set needs no such care: what is raised is compared with what was read.
+				and plan.listing.verify in rows.NIGHTLY
+				and not self.turn.connector.capabilities.compare_and_set
 				and remote.quantity < plan.listing.acked_qty
 			)
 			if remote is None:
@@ -342,7 +344,8 @@ class Settler:
 		gives_up = (
 			failure.outcome in (Outcome.AMBIGUOUS, Outcome.REFUSED) and plan.listing.reason_code == "unread"
 		)
-		verify = plan.listing.verify if plan.listing.verify != rows.READING else rows.CHECK
+		again = {rows.READING: rows.READ_BACK, rows.CHECKING: rows.CHECK}
+		verify = again.get(plan.listing.verify, plan.listing.verify)
 		return _read_row(
 			plan,
 			self.turn.token,
@@ -367,7 +370,7 @@ class Settler:
 			" remote_at = CASE WHEN v.known > 0 THEN v.at ELSE t.remote_at END,"
 			f"{self._bounds_sql()}"
 			# Who stopped believing while it was read is not answered by it.
-			f" verify = CASE WHEN t.verify = {rows.READING} THEN v.verify ELSE t.verify END,"
+			f" verify = CASE WHEN t.verify IN ({rows.READING}, {rows.CHECKING}) THEN v.verify ELSE t.verify END,"
 			f" due_at = CASE WHEN t.desired_ver <> v.ver AND v.hold = '{rows.PARKED}' THEN v.at ELSE v.due END,"
 			" lease_token = v.token, hold = v.hold, reason_code = v.code, reason = v.reason",
 			"t.lease_token <= v.token",

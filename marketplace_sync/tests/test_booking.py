@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import frappe
+from erpnext.accounts.doctype.payment_entry.payment_entry import get_payment_entry
 from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note
 from frappe.utils import flt
 
@@ -15,7 +16,14 @@ from marketplace_sync.orders import inbox
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.stock.availability import read_stock
 from marketplace_sync.tests import utils
-from marketplace_sync.tests.order_utils import BookingTestCase, S, SlowlyToldOrders, line, new_store
+from marketplace_sync.tests.order_utils import (
+	BookingTestCase,
+	S,
+	SlowlyToldOrders,
+	clearing,
+	line,
+	new_store,
+)
 from marketplace_sync.tests.utils import SHOP, other_connection
 
 DOCTYPES = ("Sales Order", "Sales Invoice", "Payment Entry")
@@ -77,6 +85,10 @@ class TestWay(OrderCase):
 		row = self.book(self.again(self.again(order), S.READY_TO_SHIP))
 		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual((self.stock(), self.available()), ((98, 0), 98))
+		self.assertEqual(
+			frappe.db.get_value("Sales Invoice", row.sales_invoice, ["status", "outstanding_amount"]),
+			("Unpaid", 20_000),
+		)
 		self.assertEqual(frappe.db.get_value("Sales Order", doc.name, "status"), "Completed")
 		later = self.again(self.again(self.again(order)), S.DELIVERED)
 		row = self.book(later)
@@ -231,8 +243,21 @@ class TestWay(OrderCase):
 		self.assert_attention(row, row.sales_invoice)
 		self.assertEqual(row.difference, -10_000)
 		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1})
-		row = self.book(self.again(changed, S.DELIVERED))
+		changed = self.again(changed, S.DELIVERED)
+		row = self.book(changed)
 		self.assert_attention(row, row.sales_invoice)
+		wrong = frappe.get_doc("Sales Invoice", row.sales_invoice)
+		wrong.cancel()
+		right = frappe.copy_doc(wrong)
+		right.docstatus, right.amended_from = 0, wrong.name
+		right.items[0].qty = 4
+		right.payment_schedule = []
+		right.insert().submit()
+		frappe.db.commit()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual((row.sales_invoice, row.difference), (right.name, 0))
 
 	def test_wrong_total_is_not_booked(self) -> None:
 		order = self.order(S.OPEN, total="10001")
@@ -362,6 +387,45 @@ class TestDrafts(OrderCase):
 		self.assertEqual((self.documents(row.name), self.held(row.name)), ({}, 1))
 
 
+class TestPaidAtOnce(OrderCase):
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store(
+			"Own table",
+			order_rules=[
+				{"status": "Open", "action": "Sales Invoice with Stock Update, Paid"},
+				{"status": "Cancelled", "action": "Cancel"},
+			],
+		)
+
+	def test_cancelled_from_the_end(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		self.assert_done(row, Sales_Invoice=1, Payment_Entry=1)
+		row = self.book(self.again(order, S.CANCELLED))
+		self.assert_done(row)
+		self.assertEqual((self.stock(), self.available()), ((100, 0), 100))
+
+	def test_changed_when_it_is_paid(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		self.book(order)
+		row = self.book(self.again(order, lines=[line(self.item, 2, cancelled=1)], total="10000"))
+		self.assert_attention(row, row.sales_invoice)
+		self.assertEqual((row.difference, self.stock()), (-10_000, (98, 0)))
+
+	def test_payment_by_hand_is_not_repeated(self) -> None:
+		frappe.db.delete("Marketplace Account", {"parent": self.store})
+		frappe.db.commit()
+		row = self.book(self.order(S.OPEN))
+		self.assert_attention(row, "Clearing")
+		paid = get_payment_entry("Sales Invoice", row.sales_invoice, bank_account=clearing())
+		paid.update({"reference_no": "by hand", "reference_date": frappe.utils.today()})
+		paid.insert().submit()
+		self.settle(Clearing=clearing())
+		booking.book(row.name)
+		self.assert_done(self.row(row.name), Sales_Invoice=1)
+
+
 class TestPeople(OrderCase):
 	def test_cancelled_by_hand_is_held_until_retry(self) -> None:
 		order = self.order(S.OPEN, line(self.item, 4))
@@ -390,8 +454,10 @@ class TestPeople(OrderCase):
 		row = self.book(order)
 		old = frappe.get_doc("Sales Order", row.sales_order)
 		old.cancel()
+		frappe.db.commit()
+		booking.book(row.name)
 		new = frappe.copy_doc(old)
-		new.amended_from, new.marketplace_order = old.name, row.name
+		new.docstatus, new.amended_from = 0, old.name
 		new.insert()
 		frappe.db.commit()
 		self.assertEqual((self.row(row.name).sales_order, self.held(row.name)), (new.name, 1))
@@ -403,7 +469,7 @@ class TestPeople(OrderCase):
 
 	def test_a_copy_is_nobodys_order(self) -> None:
 		row = self.book(self.order(S.OPEN))
-		copied = frappe.copy_doc(frappe.get_doc("Sales Order", row.sales_order))
+		copied = frappe.copy_doc(frappe.get_doc("Sales Order", row.sales_order), ignore_no_copy=False)
 		self.assertFalse(copied.marketplace_order)
 
 	def test_clerk_without_rights_may_retry(self) -> None:
@@ -432,7 +498,10 @@ class TestJurnal(OrderCase):
 class TestAccurate(OrderCase):
 	@classmethod
 	def prepare(cls) -> None:
-		cls.store = new_store("Accurate style", accounts={})
+		cls.store = new_store("Accurate style")
+		frappe.db.delete(
+			"Marketplace Account", {"parent": cls.store}
+		)  # as it may have come to a store of before
 
 	def test_pending_is_held_only(self) -> None:
 		order = self.order(S.PENDING_PAYMENT)
@@ -454,9 +523,12 @@ class TestWorkers(OrderCase):
 		(name,) = self.receive(order)
 		stations = ["order locked", "Sales Order", "Sales Invoice", "Payment Entry"]
 		for station in stations:
-			with self.subTest(station), self.assertRaises(Killed):
-				with patch.object(FrappeSite, "checkpoint", _kill_at(f"booking: {station}")):
-					booking.book(name)
+			with (
+				self.subTest(station),
+				self.assertRaises(Killed),
+				patch.object(FrappeSite, "checkpoint", _kill_at(f"booking: {station}")),
+			):
+				booking.book(name)
 			frappe.db.rollback()
 			self.assertEqual((self.documents(name), self.held(name), self.stock()), ({}, 1, (100, 0)))
 		with (
@@ -564,6 +636,26 @@ class TestAmountsComeLater(OrderCase):
 			booking.book(name)
 		self.assert_done(self.row(name), Sales_Order=1)
 		self.assertEqual(self.row(name).total, 10_000)
+
+	def test_booked_order_waits_for_the_amounts_of_its_next_status(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		self.assert_done(row, Sales_Order=1)
+		shipped = self.again(order, S.SHIPPED, total=None)
+		row = self.book(shipped)
+		self.assertEqual((row.state, self.documents(row.name)), ("Waiting", {"Sales Order": 1}))
+		with patch.dict(SlowlyToldOrders.amounts_told, {order.order_id: 10_000}):
+			booking.book(row.name)
+		row = self.row(row.name)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		delivered = self.again(shipped, S.DELIVERED)
+		row = self.book(delivered)
+		self.assertEqual((row.state, row.payment_entry), ("Waiting", None))
+		with patch.dict(SlowlyToldOrders.amounts_told, {order.order_id: 10_000}):
+			booking.book(row.name)
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		row = self.book(self.again(self.again(delivered), S.RETURNED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1, Credit_Note=1)
 
 	def test_cancelled_order_needs_none(self) -> None:
 		with patch.object(SlowlyToldOrders, "complete_orders", side_effect=AssertionError):

@@ -728,8 +728,9 @@ class TestPayouts(SiteTestCase):
 			frappe.get_doc(doctype="User", email=user, first_name="Clerk", send_welcome_email=0).insert()
 		doc = frappe.get_doc("User", user)
 		doc.set("roles", [])
-		doc.add_roles("Marketplace User")
+		doc.add_roles("Accounts User")
 		frappe.set_user(user)
+		self.assertEqual(self.report(), [("", None), (order, 100)])
 		with self.assertRaises(frappe.PermissionError):
 			buttons.post(self.payout().name, True)
 		frappe.set_user("Administrator")

@@ -77,7 +77,7 @@ def world() -> None:
 				parent_warehouse=parent,
 				is_group=is_group,
 			).insert()
-	account(CLEARING, "Bank Accounts")
+	account(CLEARING, "Bank Accounts", account_type="Bank")
 	for supplier in ("Marketplace Test Supplier",):
 		if not frappe.db.exists("Supplier", supplier):
 			frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()

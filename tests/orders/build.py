@@ -123,7 +123,9 @@ class Inline:
 	def __init__(self) -> None:
 		self.done: list[tuple[int, Any]] = []
 
-	def start(self, call_id: int, work: Callable[[], Any], at: float) -> None:
+	def start(
+		self, call_id: int, work: Callable[[], Any], at: float, heard: Callable[[Any], None] | None = None
+	) -> None:
 		self.done.append((call_id, work()))
 
 	def finished(self, timeout: float) -> list[tuple[int, Any]]:

@@ -355,6 +355,18 @@ def test_a_look_does_not_wait_a_failure_out():
 	assert len(calls) > 3 and sum(slept) > 10
 
 
+def test_a_look_keeps_the_silence_that_a_call_beside_it_was_told():
+	"""Only the coordinator has heard of the Retry-After so far: it is written down when the call is settled."""
+	seller = Seller()
+	seller.market.order_pages = [[an_order()]]
+	heard = seller.clock.now + 1
+	with pytest.raises(ServiceError) as told:
+		importing.look(seller.site, seller.settings, seller.market, lambda: heard)
+	assert told.value.outcome is Outcome.THROTTLED and seller.row() == ()
+	seller.clock.now += 1
+	assert importing.look(seller.site, seller.settings, seller.market, lambda: heard).new == 1
+
+
 def test_a_number_that_nobody_knows_is_a_raise():
 	seller = Seller()
 	seller.market.order_pages = [away(Outcome.AMBIGUOUS)]
@@ -421,3 +433,21 @@ def test_a_look_serves_the_slices_of_half_a_second():
 	dirty(seller, 12)
 	seller.drain()
 	assert len(seller.market.asked_orders) == 1
+
+
+def test_returns_that_cannot_be_read_do_not_keep_the_orders_out():
+	seller = Seller()
+	sold = an_order()
+
+	class NoReturns(type(seller.market)):
+		def changed_orders(self, pace, since, until, *, returns=False):
+			if returns:
+				raise ServiceError(Outcome.REJECTED, "no permission for returns")
+			yield [sold]
+
+	seller.market.__class__ = NoReturns
+	seller.clock.now += 3_600
+	with pytest.raises(ServiceError):
+		importing.due_poll(seller.site, seller.name)()
+	importing.due_poll(seller.site, seller.name)()
+	assert seller.row("O-1", "status") == ("Open",)

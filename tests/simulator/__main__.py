@@ -9,15 +9,16 @@ from concurrent.futures import ProcessPoolExecutor
 from os import cpu_count
 
 from .marketplace import Broken
+from .sandboxed import DIALECTS
 from .world import run_seed
 
 
-def _run(seeds: range, faults: bool) -> tuple[int, int, list[tuple[int, str]]]:
+def _run(seeds: range, faults: bool, dialect: str) -> tuple[int, int, list[tuple[int, str]]]:
 	changes = calls = 0
 	broken = []
 	for seed in seeds:
 		try:
-			result = run_seed(seed, faults=faults)
+			result = run_seed(seed, faults=faults, trade_class=DIALECTS[dialect])
 		except Broken as error:
 			broken.append((seed, str(error)))
 		else:
@@ -26,7 +27,9 @@ def _run(seeds: range, faults: bool) -> tuple[int, int, list[tuple[int, str]]]:
 	return changes, calls, broken
 
 
-def run_seeds(start: int, count: int, *, faults: bool = True) -> tuple[int, int, list[tuple[int, str]]]:
+def run_seeds(
+	start: int, count: int, *, faults: bool = True, dialect: str = "simulated"
+) -> tuple[int, int, list[tuple[int, str]]]:
 	"""Run `count` seeds on all cores; returns changes, calls and (seed, what broke)."""
 	workers = cpu_count() or 1
 	size = max(1, -(-count // (workers * 8)))
@@ -34,7 +37,7 @@ def run_seeds(start: int, count: int, *, faults: bool = True) -> tuple[int, int,
 	changes = calls = 0
 	broken: list[tuple[int, str]] = []
 	with ProcessPoolExecutor(workers) as pool:
-		for piece in pool.map(_run, pieces, [faults] * len(pieces)):
+		for piece in pool.map(_run, pieces, [faults] * len(pieces), [dialect] * len(pieces)):
 			changes, calls, broken = changes + piece[0], calls + piece[1], broken + piece[2]
 	return changes, calls, broken
 
@@ -46,12 +49,23 @@ def main() -> int:
 		"--start", type=int, default=0, help="the first seed; with --seeds 1 a failing run is repeated"
 	)
 	parser.add_argument("--no-faults", action="store_true")
+	parser.add_argument(
+		"--dialect",
+		choices=DIALECTS,
+		default="simulated",
+		help="a real connector against the sandbox, in process; simulated: absolute or compare-and-set, by the seed",
+	)
 	given = parser.parse_args()
 	began = time.monotonic()
-	changes, calls, broken = run_seeds(given.start, given.seeds, faults=not given.no_faults)
+	changes, calls, broken = run_seeds(
+		given.start, given.seeds, faults=not given.no_faults, dialect=given.dialect
+	)
 	seconds = time.monotonic() - began
 	for seed, what in broken[:20]:
-		print(f"seed {seed}: {what}\n  again with: python -m tests.simulator --start {seed} --seeds 1")
+		again = f"--start {seed} --seeds 1" + (
+			f" --dialect {given.dialect}" if given.dialect != "simulated" else ""
+		)
+		print(f"seed {seed}: {what}\n  again with: python -m tests.simulator {again}")
 	right = given.seeds - len(broken)
 	print(
 		f"{right} of {given.seeds} seeds right, {calls / max(1, changes):.2f} calls a change, {given.seeds / seconds:.0f} seeds/s"

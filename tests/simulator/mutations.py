@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from marketplace_sync.connectors.base import Outcome
-from marketplace_sync.orders import inbox, own_sale
+from marketplace_sync.orders import held, inbox, own_sale
+from marketplace_sync.orders.inbox import due_orders
 from marketplace_sync.stock import availability, settle
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.listing import read_listings
@@ -21,7 +22,7 @@ from marketplace_sync.stock.settle import Settler
 
 from .buyers import Trade
 from .marketplace import Broken
-from .world import _Worker, run_seed, share_of
+from .world import STORE, _Worker, run_seed, share_of
 
 
 class _AcknowledgesThePresent(Settler):
@@ -147,13 +148,30 @@ def _any_snapshot() -> Iterator[None]:
 		inbox._receive = real
 
 
+def _net_changes(order, line, before, known):
+	"""What was taken and given back before anybody saw it is no change."""
+	row = before.get((known.name, line.line.line_id))
+	return (inbox._taken(order, line) - (inbox._taken_before(row, known) if row else 0),)
+
+
+class _RaisesAfterReading(Settler):
+	"""With compare-and-set: a number that was read back may be raised at once."""
+
+	def _bounds_sql(self) -> str:
+		return ""
+
+
+class _NoWait(Drain):
+	settler = _RaisesAfterReading
+
+
 class _ReleasesFirst(Trade):
 	"""Booking gives the hold up in a transaction of its own, before there is a document."""
 
-	def book_order(self, worker: _Worker, name: str) -> None:
-		self.release(worker, name)
+	def work_off(self, worker: _Worker) -> None:
+		held.release(worker.db, due_orders(worker.db, STORE, worker.now(), 10))
 		worker.db.commit()
-		super().book_order(worker, name)
+		super().work_off(worker)
 
 
 MUTATIONS = {
@@ -164,6 +182,8 @@ MUTATIONS = {
 	"no Held Qty": (Drain, Trade, _instead(availability, "read_held", lambda db, items, warehouses: {})),
 	"no look at the orders": (_NoLook, Trade, _as_it_is),
 	"any snapshot counts": (Drain, Trade, _any_snapshot),
+	"cancelled before it was seen is no change": (Drain, Trade, _instead(inbox, "_changes", _net_changes)),
+	"no wait after a read-back": (_NoWait, Trade, _as_it_is),
 	"every own sale is certain": (Drain, Trade, _instead(own_sale, "_CERTAIN", "1 = 1")),
 	"the hold goes before the document comes": (Drain, _ReleasesFirst, _as_it_is),
 }

@@ -8,8 +8,8 @@ done at its desk. The checks are those of buyers.py.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
@@ -22,8 +22,8 @@ from marketplace_sync.connectors.tiktok_shop import TikTokShop
 from marketplace_sync.sandbox.server import Cut, Sandbox
 from marketplace_sync.sandbox.world import Sku
 
-from .buyers import Judged, JudgedMarketplace, Order, OrderBook, Trade
-from .marketplace import _Air
+from .buyers import Judged, JudgedMarketplace, Trade
+from .orderbook import Order, OrderBook
 
 S = OrderStatus
 WORDS = {
@@ -44,7 +44,6 @@ WORDS = {
 }
 SHOP_ID = "100001"
 TIKTOK_WAREHOUSE = "7068000000000000001"
-FOR_EVER = float("inf")
 
 
 class Shown(MutableMapping[str, int]):
@@ -85,7 +84,8 @@ class SandboxMarketplace(JudgedMarketplace):
 					"id": product,
 					"has_models": True,
 					"skus": [
-						{"id": sku, "seller_sku": seller_sku, "stock": stock} for sku, seller_sku, stock in rows
+						{"id": sku, "seller_sku": seller_sku, "stock": stock}
+						for sku, seller_sku, stock in rows
 					],
 				}
 				for product, rows in products.items()
@@ -95,7 +95,6 @@ class SandboxMarketplace(JudgedMarketplace):
 		self.place_of_sale = self.sandbox.world.shops[SHOP_ID]
 		self.skus: dict[str, Sku] = {sku.id: sku for sku in self.place_of_sale.skus.values()}
 		self.shown = Shown(self)  # type: ignore[assignment]
-		self.answered_at = 0.0
 		really_write = self.sandbox.world.write
 
 		def write(shop: Any, sku: Sku, *more: Any) -> int:
@@ -106,21 +105,16 @@ class SandboxMarketplace(JudgedMarketplace):
 
 		self.sandbox.world.write = write  # type: ignore[method-assign]
 
-	def begin(self, lines: Sequence[StockLine]) -> list[_Air]:
-		self._start([line.sku_id for line in lines])
-		air = [_Air(line.quantity, FOR_EVER, 0.0) for line in lines]
-		for line, one in zip(lines, air, strict=True):
-			self.air.setdefault(line.sku_id, []).append(one)
-		return air
-
 
 class VirtualHttp:
 	"""`HttpClient` without a network, as one worker uses it."""
 
 	def __init__(self, shop: SandboxMarketplace, worker: Any):
 		self.shop, self.worker = shop, worker
+		self.beside = False
+		"""A call beside the worker takes no time of its own: the transport waits for `shop.delay`."""
 		self.late_until = 0.0
-		"""When the last request that was given up will have been applied."""
+		"""When a request of this call that was given up will have been applied."""
 
 	def send(self, request: Request, timeout: float) -> Answer:
 		shop, rng, faults = self.shop, self.shop.rng, self.shop.faults
@@ -145,6 +139,7 @@ class VirtualHttp:
 		dice -= faults.unanswered
 		if dice < faults.applied_late:
 			later = timeout + rng.random() * shop.capabilities.applies_within * 0.999
+			later += shop.delay if self.beside else 0.0
 			self.late_until = shop.clock.now + later
 			shop.clock.after(later, lambda: self._serve(request))
 			self._wait(timeout)
@@ -161,7 +156,6 @@ class VirtualHttp:
 		return Answer(status, value, retry_after=None if retry_after is None else float(retry_after))
 
 	def _serve(self, request: Request) -> tuple[int, dict[str, str], bytes]:
-		self.shop.answered_at = self.shop.clock.now
 		try:
 			return self.shop.sandbox.dispatch(
 				request.method,
@@ -174,9 +168,10 @@ class VirtualHttp:
 			raise Lost("the connection was cut") from None
 
 	def _wait(self, seconds: float) -> None:
-		# A call runs beside its worker, an order call in it.
-		wait: Callable[[float], None] = getattr(threading.current_thread(), "wait", self.worker.sleep)
-		wait(seconds)
+		if self.beside:
+			self.shop.delay += seconds
+		else:
+			self.worker.sleep(seconds)
 
 
 class JudgedCalls(Judged):
@@ -186,19 +181,29 @@ class JudgedCalls(Judged):
 
 	def write(self, lines: Sequence[StockLine]) -> CallResult:
 		shop: SandboxMarketplace = self.trade.shop
-		air = shop.begin(lines)
-		try:
-			return super().write(lines)
-		finally:
-			for one in air:
-				one.answered_at, one.applies_until = shop.clock.now, self.trade.late_until(self)
+		shop._start([line.sku_id for line in lines])
+		with self._beside() as http:
+			answer = super().write(lines)
+		shop._in_air(lines, shop.delay, http.late_until - shop.clock.now)
+		return answer
 
 	def read(self, refs: Sequence[ListingRef]) -> ReadResult:
-		answer = super().read(refs)  # type: ignore[misc]
+		self.trade.shop._start(())
+		with self._beside():
+			answer = super().read(refs)  # type: ignore[misc]
 		if answer.failure is None:
 			for ref in refs:
-				self.trade.book.bases[ref.sku_id].append(self.trade.shop.answered_at)
+				self.trade.book.was_read(ref.sku_id)
 		return answer
+
+	@contextmanager
+	def _beside(self) -> Iterator[VirtualHttp]:
+		http: VirtualHttp = self._http  # type: ignore[attr-defined]
+		http.beside, http.late_until, self.trade.shop.delay = True, 0.0, 0.0
+		try:
+			yield http
+		finally:
+			http.beside = False
 
 
 class JudgedShopee(JudgedCalls, Shopee):
@@ -228,17 +233,13 @@ class DeskBook(OrderBook):
 			self._drift(order, sku, -units)
 		return order
 
-	def _say(self, order: Order, status: OrderStatus, cancelled: tuple[int, ...]) -> None:
+	def _say(self, order: Order, status: OrderStatus, cancelled: tuple[int, ...], back: bool = False) -> None:
 		shop, desk = self.shop.place_of_sale, self.shop.sandbox.desk
-		restock = self.rng.random() < self.returns_number
 		if order.versions and status is not order.last.status:
-			desk.set_status(
-				shop, order.order_id, WORDS[self.shop.dialect][status], restock=restock, force=True
-			)
+			desk.set_status(shop, order.order_id, WORDS[self.shop.dialect][status], restock=back, force=True)
 		elif order.versions:
 			sku, units = order.lines[-1]
-			desk.cancel_lines(shop, order.order_id, {sku: units}, restock=restock)
-		self._gives_back = restock
+			desk.cancel_lines(shop, order.order_id, {sku: units}, restock=back)
 		super()._say(order, status, cancelled)
 		updated = float(desk.order(shop, order.order_id).updated)
 		order.versions[-1] = replace(order.versions[-1], updated_at=updated)
@@ -315,10 +316,6 @@ class SandboxTrade(Trade):
 		connector.trade, connector.worker = self, worker
 		return connector
 
-	@staticmethod
-	def late_until(connector: Any) -> float:
-		return connector._http.late_until
-
 	def version_of(self, order: RemoteOrder) -> int:
 		cancelled: dict[str, int] = {}
 		for line in order.lines:
@@ -327,9 +324,9 @@ class SandboxTrade(Trade):
 		over = order.status is S.CANCELLED
 		for version in reversed(kept.versions):
 			same = {sku: units for (sku, _), units in zip(kept.lines, version.cancelled, strict=True)}
-			if version.status is order.status and version.updated_at == order.updated_at:
-				if over or same == cancelled:
-					return version.number
+			said = version.status is order.status and version.updated_at == order.updated_at
+			if said and (over or same == cancelled):
+				return version.number
 		raise AssertionError(f"the sandbox never said {order}; it said {kept}")
 
 	def version_of_text(self, snapshot: str) -> int:

@@ -13,7 +13,7 @@ from marketplace_sync.stock.resync import resync
 from marketplace_sync.stock.sweep import sweep
 
 from .stage import Stage, says
-from .world import STORE, _Worker
+from .world import STORE, Killed, _Transport, _Worker
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,109 @@ def test_midnight_leaves_a_lower_number_and_cures_a_higher_one():
 	stage.put(store=STORE, kind=MANUAL)
 	stage.drain()
 	assert stage.shop.shown == {"LOW": 10, "HIGH": 10}
+
+
+@pytest.mark.parametrize(
+	("asked", "meanwhile", "shown"),
+	[
+		(MANUAL, None, 10),
+		(MIDNIGHT, None, 7),
+		(MANUAL, MIDNIGHT, 10),
+		(MIDNIGHT, MANUAL, 10),
+	],
+)
+@pytest.mark.parametrize("lost", ["settle: before", "plan: written"])
+def test_a_read_back_that_was_lost_is_made_again_as_what_it_was(asked, meanwhile, shown, lost):
+	stage = Stage(listings_per_read=50)
+	stage.everything_is_new()
+	stage.drain()
+	stage.shop.shown["A"] = 7
+	stage.put(store=STORE, kind=asked)
+
+	class Dies(_Worker):
+		def checkpoint(self, name: str) -> None:
+			if name == lost:
+				self.dead = True
+				raise Killed
+
+	with pytest.raises(Killed):
+		Drain(Dies(stage), STORE, Timing()).run(20)
+	if meanwhile:
+		stage.put(store=STORE, kind=meanwhile)
+		stage.fold()
+	stage.clock.pass_until(stage.clock.now + Timing().lease + 1)
+	stage.drain()
+	assert stage.row("A", "priority", "verify") == (0, 0)
+	assert stage.shop.shown["A"] == shown
+
+
+@pytest.mark.parametrize("moment", ["plan: decided", "plan: written"])
+def test_sync_now_while_the_nightly_read_back_begins_is_answered(moment):
+	stage = Stage(listings_per_read=50)
+	stage.everything_is_new()
+	stage.drain()
+	stage.shop.shown["A"] = 7
+	stage.put(store=STORE, kind=MIDNIGHT)
+	asked = []
+
+	class Meanwhile(_Worker):
+		def checkpoint(self, name: str) -> None:
+			if name == moment and not asked:
+				asked.append(name)
+				stage.put(store=STORE, kind=MANUAL)
+				stage.fold()
+
+	Drain(Meanwhile(stage), STORE, Timing()).run(20)
+	stage.drain()
+	assert stage.shop.shown["A"] == 10
+
+
+@pytest.mark.parametrize("moment", ["plan: decided", "plan: written"])
+def test_sync_now_is_not_forgotten_by_a_write_that_is_refused(moment):
+	stage = Stage(listings_per_read=50)
+	stage.everything_is_new()
+	stage.drain()
+	stage.clock.pass_until(stage.clock.now + 5)
+	stage.shop.shown["A"] = 7
+	stage.move("A", 9)
+	asked = []
+
+	class Meanwhile(_Worker):
+		def checkpoint(self, name: str) -> None:
+			if name == moment and not asked:
+				asked.append(name)
+				stage.move("A", 10)  # what was acknowledged is right again: only a read-back can tell
+				stage.put(store=STORE, kind=MANUAL)
+				stage.fold()
+
+	stage.answers = [says(Outcome.REFUSED)]
+	Drain(Meanwhile(stage), STORE, Timing()).run(20)
+	stage.clock.pass_until(stage.clock.now + 60)
+	stage.drain()
+	assert stage.shop.shown["A"] == 10
+
+
+def test_a_retry_after_counts_from_the_answer_while_the_engine_is_held_up():
+	"""The engine's thread stands still when the answer comes; the other calls' threads have to know."""
+	stage = Stage([f"I{n:02d}" for n in range(20)], lines_per_call=1, max_in_flight=4)
+	stage.everything_is_new()
+	stage.latency = 0.15
+	stage.answers = [says(Outcome.THROTTLED, retry_after=0.1)]
+
+	class Slow(_Transport):
+		def finished(self, timeout: float) -> list[tuple[int, object]]:
+			stage.clock.pass_until(stage.clock.now + 1.0)
+			return super().finished(timeout)
+
+	class HeldUp(_Worker):
+		def transport(self, max_in_flight: int) -> Slow:
+			return Slow(stage, self)
+
+	Drain(HeldUp(stage), STORE, Timing()).run(5)
+	answered = stage.sent[0][0] + stage.latency
+	early = [at for at, _lines in stage.sent if at <= answered]
+	assert len(early) == 2, "calls start until the answer is in: nobody knows yet"
+	assert not [at for at, _lines in stage.sent if answered < at < answered + 0.1]
 
 
 def test_a_resync_of_hours_lets_events_pass():

@@ -8,6 +8,7 @@ import pytest
 
 from .__main__ import run_seeds
 from .mutations import MUTATIONS, first_failing_seed
+from .sandboxed import DIALECTS
 from .world import World
 
 SEEDS = int(os.environ.get("MARKETPLACE_SYNC_SEEDS", "2000"))
@@ -27,6 +28,14 @@ def test_every_seed_ends_right_without_faults():
 	assert calls < changes * 3, "far more calls than changes: something is sent again and again"
 
 
+@pytest.mark.parametrize("dialect", ["shopee", "tiktok"])
+def test_real_connectors_end_right_against_the_sandbox(dialect):
+	_changes, _calls, broken = run_seeds(0, max(10, SEEDS // 40), dialect=dialect)
+	assert not broken, (
+		f"{len(broken)}, first: python -m tests.simulator --dialect {dialect} --start {broken[0][0]} --seeds 1: {broken[0][1]}"
+	)
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_the_simulation_notices_a_missing_guard(mutation):
 	assert first_failing_seed(mutation, GATE_SEEDS), (
@@ -34,5 +43,6 @@ def test_the_simulation_notices_a_missing_guard(mutation):
 	)
 
 
-def test_a_seed_replays_exactly():
-	assert World(11).run() == World(11).run()
+@pytest.mark.parametrize("trade", DIALECTS.values())
+def test_a_seed_replays_exactly(trade):
+	assert World(11, trade_class=trade).run() == World(11, trade_class=trade).run()

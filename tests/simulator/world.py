@@ -20,7 +20,7 @@ from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep
 
-from .buyers import Trade, Watch
+from .buyers import JudgedMarketplace, Trade, Watch
 from .clockwork import Clockwork
 from .marketplace import Broken, Faults, SimConnector, SimMarketplace
 
@@ -77,7 +77,7 @@ class _Worker:
 	"""A worker process: a `Site` whose checkpoints pause or kill it."""
 
 	# A transaction that writes is open here; another worker can't run on the same connection, but a kill can happen.
-	IN_TRANSACTION = frozenset({"fold: listings touched", "inbox: orders locked", "booking: written"})
+	IN_TRANSACTION = frozenset({"fold: listings touched", "inbox: orders locked"})
 
 	def __init__(self, world: World):
 		self.world = world
@@ -85,6 +85,8 @@ class _Worker:
 		self.rng = world.rng
 		self.db = _DeadDatabase(world, self)
 		self.watch: Watch | None = None
+		self.told_to_wait_until = 0.0
+		"""The Retry-After of an order call that this worker was given."""
 		self._paused = 0.0
 
 	def own_time(self) -> float:
@@ -153,14 +155,17 @@ class _Worker:
 		if world.trade:
 			world.trade.checkpoint(self, name)
 
+	def die(self) -> None:
+		self.dead = True
+		raise Killed
+
 	def _misfortune(self, name: str) -> None:
 		world = self.world
 		if name == "call: about to start":
 			return  # the transport decides when a thread gets to run
 		dice = world.rng.random()
 		if dice < world.kill_share:
-			self.dead = True
-			raise Killed
+			self.die()
 		if name in self.IN_TRANSACTION:
 			return
 		if dice < world.kill_share + world.pause_share:
@@ -170,14 +175,19 @@ class _Worker:
 
 
 class _Transport:
-	"""Threads in virtual time. What was sent goes on when the worker dies; its answer is not heard."""
+	"""Threads in virtual time. What was sent goes on when the worker dies; its answer is not heard.
+
+	An answer is heard when it is in. Knowing of a Retry-After by the moment of sending would make up races and hide others.
+	"""
 
 	def __init__(self, world: World, worker: _Worker):
 		self.world, self.worker = world, worker
 		self.answers: list[tuple[int, object]] = []
 		self.running = 0
 
-	def start(self, call_id: int, work: Callable[[], object], at: float) -> None:
+	def start(
+		self, call_id: int, work: Callable[[], object], at: float, heard: Callable[[object], None]
+	) -> None:
 		self.running += 1
 		world = self.world
 		late = 0.0
@@ -195,12 +205,15 @@ class _Transport:
 			except Exception as error:  # as the threads of the hosts do it
 				answer = error
 			world.clock.after(
-				world.shop.delay if answer is not NOT_STARTED else 0.0, lambda: self._answer(call_id, answer)
+				world.shop.delay if answer is not NOT_STARTED else 0.0,
+				lambda: self._answer(call_id, answer, heard),
 			)
 
 		world.clock.at(max(at, world.clock.now) + late, run)
 
-	def _answer(self, call_id: int, answer: object) -> None:
+	def _answer(self, call_id: int, answer: object, heard: Callable[[object], None]) -> None:
+		if not self.worker.dead:
+			heard(answer)
 		self.running -= 1
 		self.answers.append((call_id, answer))
 
@@ -395,7 +408,12 @@ class World:
 		if rng.random() < 0.9:
 			self.wake()
 
+	def _free(self) -> None:
+		if isinstance(self.shop, JudgedMarketplace):
+			self.shop.freed_at = self.clock.now
+
 	def _change_rule(self) -> None:
+		self._free()
 		self.buffer = self.rng.randint(0, 3)
 		self.site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET buffer_qty = %s", (self.buffer,))
 		record(self.site.db, self.clock.now, [OutboxRow(store=STORE, kind=SETTINGS, cause="buffer")])
@@ -408,6 +426,7 @@ class World:
 		self._set_switch(item, item not in self.switched_off)
 
 	def _set_switch(self, item: str, off: bool) -> None:
+		self._free()
 		db = self.site.db
 		(self.switched_off.add if off else self.switched_off.discard)(item)
 		db.execute("DELETE FROM `tabMarketplace Item Detail` WHERE parent = %s", (item,))
@@ -426,6 +445,7 @@ class World:
 		self.hand_edited.add(sku)
 
 	def _sync_now(self) -> None:
+		self._free()
 		record(self.site.db, self.clock.now, [OutboxRow(store=STORE, kind=MANUAL, cause="Sync Now")])
 		self.site.db.commit()
 		self.hand_edited.clear()
@@ -567,6 +587,8 @@ class World:
 		self.shop.outage_until = 0.0
 		for item in sorted(self.switched_off):
 			self._set_switch(item, False)
+		if self.trade:
+			self.trade.calm()
 		if self.hand_edited:
 			self._sync_now()
 		ends = clock.now + CALM_SECONDS

@@ -34,10 +34,8 @@ function show_held(frm) {
 		const label = held
 			? __("Held by marketplace orders: {0}", [format_number(held, null, Number.isInteger(held) ? 0 : 3)])
 			: __("Its components are held by marketplace orders");
-		if (frm.marketplace_held) frm.marketplace_held.remove(); // of an earlier refresh
-		frm.marketplace_held = frm.dashboard
-			.add_indicator(label, "orange")
-			.css("cursor", "pointer")
-			.on("click", () => marketplace_sync.show_held(item));
+		frm.layout.wrapper.find(".marketplace-held").closest(".form-message").remove(); // of an earlier refresh
+		frm.set_intro(`${label} <a class="marketplace-held">${__("By which?")}</a>`, "blue");
+		frm.layout.wrapper.find(".marketplace-held").on("click", () => marketplace_sync.show_held(item));
 	});
 }

@@ -119,7 +119,11 @@ class CustomerMarketplaceSettings(Document):
 			*(self._order_problems() if cint(self.import_orders) else ()),
 		]
 		if problems and not self._only_stops():
-			frappe.throw(problems, title=_("Please correct the store"), as_list=len(problems) > 1)
+			# One alone is no list: the browser would take it for a list of JSON, and show nothing.
+			several = len(problems) > 1
+			frappe.throw(
+				problems if several else problems[0], title=_("Please correct the store"), as_list=several
+			)
 		# Frappe shows a saved password as stars: later on a new one can't be told from the old one.
 		self.flags.new_secret = bool(self.app_secret) and not self.is_dummy_password(self.app_secret)
 		if not self.is_new() and self.has_value_changed("disable_stock_update"):

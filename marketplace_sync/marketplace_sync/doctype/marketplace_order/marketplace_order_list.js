@@ -1,8 +1,10 @@
 frappe.listview_settings["Marketplace Order"] = {
-	add_fields: ["store", "state", "currency"],
+	add_fields: ["store", "state", "status", "currency"],
 	hide_name_column: true,
 	get_indicator(doc) {
-		return [__(doc.state), marketplace_sync.order_colour(doc.state), `state,=,${doc.state}`];
+		// What is up to date tells how far it is.
+		const label = doc.state === "Up to Date" && doc.status ? doc.status : doc.state;
+		return [__(label), marketplace_sync.order_colour(doc.state), `state,=,${doc.state}`];
 	},
 	onload(list) {
 		list.page.add_actions_menu_item(__("Retry"), () => {

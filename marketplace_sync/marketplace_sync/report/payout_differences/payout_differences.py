@@ -24,17 +24,24 @@ def execute(filters: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]]
 	start = getdate(chosen.from_date or add_months(end, -3))
 	if start > end:
 		frappe.throw(_("From Date is after To Date: correct one of them."))
+	# Of payouts, not of settings: an accountant need not see how a store is connected.
 	stores = frappe.get_list(
-		SETTINGS,
-		filters={"name": chosen.store} if chosen.store else {},
-		fields=["name", "customer_name"],
-		order_by="name",
+		"Marketplace Payout",
+		filters={"store": chosen.store} if chosen.store else {},
+		pluck="store",
+		distinct=True,
+		order_by="store",
 		limit_page_length=0,
+	)
+	titles = dict(
+		frappe.get_all(
+			SETTINGS, filters={"name": ("in", stores)}, fields=["name", "customer_name"], as_list=True
+		)
 	)
 	return _columns(), [
 		{
 			"store": one.store,
-			"store_name": store.customer_name,
+			"store_name": titles.get(store, store),
 			"payout": one.payout,
 			"settlement_id": one.settlement_id,
 			"paid_at": one.paid_at,
@@ -50,7 +57,7 @@ def execute(filters: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]]
 			"problem": one.problem,
 		}
 		for store in stores
-		for one in differences(store.name, start, end)
+		for one in differences(store, start, end)
 	]
 
 
