@@ -149,13 +149,13 @@ def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:
 
 
 def _returned(order: RemoteOrder, units: Mapping[str, int], back: bool) -> dict[str, int]:
-	"""Units by line id that came back. A whole return that names no units, and a late cancellation, is all of them."""
-	named = {
-		line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0
-	}
-	if back and (order.status is OrderStatus.CANCELLED or not named):
+	"""Units by line id that came back; of an order that was cancelled after it left, all of them.
+
+	A return that names no units yet may still be refused: nothing is credited for it.
+	"""
+	if back and order.status is OrderStatus.CANCELLED:
 		return {line: count for line, count in units.items() if count > 0}
-	return named
+	return {line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0}
 
 
 def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int], customer: str) -> str:

@@ -164,7 +164,7 @@ def _read(
 			received.add(receive(site, store, page, asked, source))
 			# The next page is asked for from now on.
 			asked = site.now()
-		_advance(site, store.name, min(until, began))
+		_advance(site, store.name, since, min(until, began))
 		if until >= began:
 			return received
 		since = until
@@ -182,12 +182,14 @@ def _returns_cursor(site: Site, store: str) -> float:
 	return cursor
 
 
-def _advance(site: Site, store: str, until: float) -> None:
-	"""Orders up to `until` are in. Never back: another worker may be further. Commits."""
+def _advance(site: Site, store: str, since: float, until: float) -> None:
+	"""Orders from `since` to `until` are in. Never back: another worker may be further; and not over a gap: a person may
+	have moved *Import Orders From* back meanwhile. Commits."""
+	joins = "orders_cursor < %s AND (orders_cursor >= %s OR orders_cursor = 0)"
 	site.db.execute(
-		f"UPDATE {_STATE} SET orders_cursor = CASE WHEN orders_cursor < %s THEN %s ELSE orders_cursor END,"
+		f"UPDATE {_STATE} SET orders_cursor = CASE WHEN {joins} THEN %s ELSE orders_cursor END,"
 		" orders_looked_at = %s, orders_error = '', orders_error_at = 0 WHERE name = %s",
-		(until, until, site.now(), store),
+		(until, since, until, site.now(), store),
 	)
 	site.db.commit()
 

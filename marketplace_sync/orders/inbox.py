@@ -99,6 +99,12 @@ def fingerprint(order: RemoteOrder) -> str:
 	return hashlib.sha1(json.dumps(what).encode()).hexdigest()
 
 
+def snapshot_of(order: RemoteOrder) -> str:
+	"""What `parse_order` makes the same order of, as JSON. A form shows it, so it has no markup in it."""
+	text = json.dumps(order.raw, ensure_ascii=False, separators=(",", ":"))
+	return text.replace("<", "\\u003c").replace(">", "\\u003e")
+
+
 def receive(
 	site: Site, store: Store, orders: Iterable[RemoteOrder], fetched_at: float, source: str
 ) -> Received:
@@ -215,7 +221,7 @@ def _write(
 				name, stamp, customer_of(store, order), plain(order.storefront), site.stamp(order.created_at),
 				order.status.value, plain(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
 				order.currency, float(order.total or 0), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
-				fingerprint(order), json.dumps(order.raw, ensure_ascii=False, separators=(",", ":")), WAITING, now,
+				fingerprint(order), snapshot_of(order), WAITING, now,
 			)
 		)  # fmt: skip
 		if order.remote_status != one.remote_status or not one.fingerprint:

@@ -143,7 +143,7 @@ class FrappeSite:
 		self.db = FrappeDatabase()
 		self.rng = random.Random()
 		# The database's clock is everybody's; asking it for every step would be a statement each.
-		self._offset = float(self.db.rows("SELECT @@timestamp")[0][0]) - _elapsed()
+		self._offset = _database_offset(self.db)
 
 	def now(self) -> float:
 		return self._offset + _elapsed()
@@ -276,6 +276,21 @@ class FrappeSite:
 
 	def checkpoint(self, name: str) -> None:
 		pass
+
+
+def _database_offset(db: FrappeDatabase) -> float:
+	"""The database's time less ours, from the quickest of a few questions: a busy machine holds an answer up, and a clock
+	that is behind would find nothing due."""
+	quickest, offset = float("inf"), 0.0
+	for _question in range(5):
+		asked = _elapsed()
+		told = float(db.rows("SELECT @@timestamp")[0][0])
+		took = _elapsed() - asked
+		if took < quickest:
+			quickest, offset = took, told - asked - took / 2
+		if quickest < 0.005:
+			break
+	return offset
 
 
 def _elapsed() -> float:

@@ -277,7 +277,7 @@ class TestWay(OrderCase):
 
 class TestReturns(OrderCase):
 	def test_first_seen_as_returned(self) -> None:
-		row = self.book(self.order(S.RETURNED, line(self.item, 3)))
+		row = self.book(self.order(S.RETURNED, line(self.item, 3, returned=3)))
 		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
 		note = frappe.get_doc("Sales Invoice", row.credit_note)
 		self.assertEqual(
@@ -325,7 +325,7 @@ class TestReturns(OrderCase):
 		self.assertEqual(flt(note.grand_total + rest.grand_total, 2), -35_100)
 
 	def test_deleted_credit_note_is_not_made_again(self) -> None:
-		order = self.order(S.RETURNED)
+		order = self.order(S.RETURNED, line(self.item, returned=1))
 		row = self.book(order)
 		frappe.get_doc("Sales Invoice", row.credit_note).delete()
 		frappe.db.commit()
@@ -654,7 +654,7 @@ class TestAmountsComeLater(OrderCase):
 		with patch.dict(SlowlyToldOrders.amounts_told, {order.order_id: 10_000}):
 			booking.book(row.name)
 		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
-		row = self.book(self.again(self.again(delivered), S.RETURNED))
+		row = self.book(self.again(self.again(delivered), S.RETURNED, lines=[line(self.item, returned=1)]))
 		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1, Credit_Note=1)
 
 	def test_cancelled_order_needs_none(self) -> None:

@@ -63,7 +63,7 @@ def with_draft(status: OrderStatus) -> tuple[Rule, ...]:
 		(S.SHIPPED, (Step.ORDER, Step.INVOICE)),
 		(S.DELIVERED, (Step.ORDER, Step.INVOICE, Step.PAYMENT)),
 		(S.CANCELLED, ()),
-		(S.RETURNED, (Step.ORDER, Step.INVOICE, Step.CREDIT_NOTE)),
+		(S.RETURNED, (Step.ORDER, Step.INVOICE)),
 		(S.UNKNOWN, ()),
 	],
 )
@@ -167,8 +167,18 @@ def test_returned_units_are_credited_once() -> None:
 
 
 def test_returned_goods_of_a_draft_invoice() -> None:
-	found = planned(an_order(status=S.RETURNED), Books(invoice=Paper("SI-1", draft=True)))
+	found = planned(
+		an_order(a_line(returned=1), status=S.RETURNED), Books(invoice=Paper("SI-1", draft=True))
+	)
 	assert (found.steps, "SI-1" in found.problem) == ((), True)
+
+
+def test_a_return_that_names_no_units_yet_credits_nothing() -> None:
+	"""It may still be refused."""
+	books = Books(order=SO, invoice=SI)
+	assert planned(an_order(status=S.RETURNED), books).steps == ()
+	accepted = planned(an_order(a_line(returned=1), status=S.RETURNED), books)
+	assert (accepted.steps, accepted.credit) == ((Step.CREDIT_NOTE,), {"L1": 1})
 
 
 def test_fulfilled_by_the_marketplace() -> None:

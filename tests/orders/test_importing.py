@@ -130,6 +130,22 @@ def test_the_cursor_never_goes_back():
 	assert seller.market.asked_orders[0][0] == NOW - importing.POLL_OVERLAP
 
 
+def test_a_start_that_is_moved_back_during_a_poll_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+	seller = Seller()
+
+	def meanwhile(pace, since, until, *, returns=False):
+		put_state(seller, orders_cursor=NOW - 86_400)
+		yield []
+
+	monkeypatch.setattr(seller.market, "changed_orders", meanwhile)
+	importing.poll(seller.site, seller.name)
+	assert state(seller)["orders_cursor"] == NOW - 86_400
+	monkeypatch.undo()
+	importing.poll(seller.site, seller.name)
+	assert seller.market.asked_orders[0][0] == NOW - 86_400 - importing.POLL_OVERLAP
+	assert state(seller)["orders_cursor"] == NOW
+
+
 def test_returns_are_read_from_where_they_were_read_last():
 	"""Looks move the orders' cursor on while the polls with returns fail for hours."""
 	seller = Seller()
