@@ -34,8 +34,11 @@ from marketplace_sync.tests import utils
 ITEMS = 200
 STOCK = 100_000
 KILL_EVERY = 60.0
-BACKLOG = 60
-"""Orders that may wait before the buyers hold back: else every order would be seen in its last status only."""
+BACKLOG = 10
+"""Orders that may wait for booking before the buyers go on: else every order would be seen in its last status only."""
+STEPS_A_ROUND = 40
+WAITS_A_ROUND = 0.8
+"""Share of rounds after which the workers catch up; the others are seen as jumps."""
 PATIENCE = 1_800.0
 """Seconds without any progress after which the run is given up."""
 STOPS_MIDWAY = 0.15
@@ -268,9 +271,6 @@ def _trade(
 		if time.monotonic() > shown + 60:
 			shown = time.monotonic()
 			say(f"{len(plays):,} orders placed, {len(active)} on their way, {_waiting()} wait for booking")
-		if len(active) >= 20 and _waiting() > BACKLOG:
-			time.sleep(0.2)
-			continue
 		while len(active) < 200 and len(plays) < count:
 			store, preset, shop = stores[len(plays) % len(stores)]
 			every = sequences[shop.dialect]
@@ -282,11 +282,24 @@ def _trade(
 			plays.append(play)
 			if play.steps:
 				active.append(play)
-		for play in rng.sample(active, min(len(active), 25)):
+		for play in rng.sample(active, min(len(active), STEPS_A_ROUND)):
 			_step(desk, play, rng)
 			if not play.steps:
 				active.remove(play)
+		if rng.random() < WAITS_A_ROUND:
+			_catch_up(keep)
 	return plays
+
+
+def _catch_up(keep: _Keep) -> None:
+	"""Until what the pushes told is in, and all but a few are booked."""
+	ends = time.monotonic() + 60.0
+	while time.monotonic() < ends:
+		keep.look()
+		time.sleep(0.5)
+		waiting, to_fetch, *_rest = _left_to_do()
+		if not to_fetch and waiting <= BACKLOG:
+			return
 
 
 def _cut(shop: Shop, steps: list[str], rng: random.Random) -> list[str]:

@@ -66,6 +66,9 @@ def save(doc: Document, job: Job, draft: bool) -> Document:
 	if not draft:
 		doc.docstatus = 1
 	doc.insert()
+	if not draft and doc.doctype == "Sales Order":
+		# ERPNext sets it when a draft is submitted; ours never was one.
+		doc.set_status(update=True, update_modified=False)
 	# What `add_tag` does, without reading the document again with all its rows.
 	frappe.db.set_value(doc.doctype, doc.name, "_user_tags", f",{job.books.tag}", update_modified=False)
 	update_tags(doc, job.books.tag)

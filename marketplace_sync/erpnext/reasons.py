@@ -22,6 +22,9 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+_MOMENT = re.compile(r" (at|on) \d{1,4}-\d{1,2}-\d{1,4}( \d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?")
+
+
 def is_expected(error: Exception) -> bool:
 	"""Whether it is a refusal, of ERPNext or ours, and not a fault in the program."""
 	from marketplace_sync.erpnext.papers import Held
@@ -32,6 +35,8 @@ def is_expected(error: Exception) -> bool:
 def advice(error: Exception) -> str:
 	"""Why an order could not be booked, and what to do; plain text of at most LONGEST characters."""
 	said = re.sub(r"\s+", " ", strip_html(str(error))).strip() or type(error).__name__
+	# ERPNext tells when it looked; the same reason must read the same at every try.
+	said = _MOMENT.sub("", said)
 	if not is_expected(error):
 		said = f"{type(error).__name__}: {said}. This is a fault in the program: see the error log."
 	for kind, hint in _ADVICE:

@@ -155,7 +155,9 @@ def _returned(order: RemoteOrder, units: Mapping[str, int], back: bool) -> dict[
 	"""
 	if back and order.status is OrderStatus.CANCELLED:
 		return {line: count for line, count in units.items() if count > 0}
-	return {line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0}
+	return {
+		line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0
+	}
 
 
 def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int], customer: str) -> str:

@@ -167,9 +167,7 @@ def test_returned_units_are_credited_once() -> None:
 
 
 def test_returned_goods_of_a_draft_invoice() -> None:
-	found = planned(
-		an_order(a_line(returned=1), status=S.RETURNED), Books(invoice=Paper("SI-1", draft=True))
-	)
+	found = planned(an_order(a_line(returned=1), status=S.RETURNED), Books(invoice=Paper("SI-1", draft=True)))
 	assert (found.steps, "SI-1" in found.problem) == ((), True)
 
 

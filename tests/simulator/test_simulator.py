@@ -11,7 +11,7 @@ from .mutations import MUTATIONS, first_failing_seed
 from .sandboxed import DIALECTS
 from .world import World
 
-SEEDS = int(os.environ.get("MARKETPLACE_SYNC_SEEDS", "2000"))
+SEEDS = int(os.environ.get("MARKETPLACE_SYNC_SEEDS", "800"))
 GATE_SEEDS = 400
 
 
