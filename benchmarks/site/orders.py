@@ -105,7 +105,7 @@ def run(count: int, workers: int, seed: int) -> bool:
 
 # -- the scene -------------------------------------------------------------------------------------------------------
 def _items() -> list[str]:
-	return [f"BENCH-ORDER-{n:03d}" for n in range(ITEMS)]
+	return [f"PAYDAY-{n:03d}" for n in range(ITEMS)]
 
 
 def _account(name: str, parent_type: str, account_type: str = "") -> str:

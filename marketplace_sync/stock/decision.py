@@ -93,13 +93,14 @@ def decide(
 	)
 	if bounded and listing.floor_qty > quantity:
 		quantity = listing.floor_qty
-	ceiling = listing.ceiling_qty
-	if capabilities.compare_and_set:
-		# It stands there because somebody bought what no list shows yet: what was lowered since is not raised again either.
-		ceiling = min(ceiling, listing.acked_qty)
-	if bounded and rows.UNKNOWN < ceiling < quantity:
-		quantity = ceiling
+	if bounded and rows.UNKNOWN < listing.ceiling_qty < quantity:
+		quantity = listing.ceiling_qty
+	# Compare-and-set met a number that was not ours: somebody bought what no list may show yet.
+	waits = listing.raises_after > now and rows.UNKNOWN < listing.acked_qty < quantity
+	if waits:
+		quantity = listing.acked_qty
 	clamped = quantity != wanted
+	until = listing.raises_after if waits else listing.bounds_until
 	if by_location and quantity != sum(count for _place, count in by_location):
 		by_location = _resized(by_location, quantity)
 
@@ -115,7 +116,7 @@ def decide(
 		and not (listing.delisted and quantity)
 	)
 	if not same:
-		return Decision(SEND_IT, quantity, by_location, clamped, wanted)
+		return Decision(SEND_IT, quantity, by_location, clamped, wanted, due_at=until if clamped else 0.0)
 	if clamped:
 		# Nothing to send, yet not in sync: looked at again when the bound ends.
 		locked = listing.reason_code == "promotion"
@@ -129,7 +130,7 @@ def decide(
 			hold,
 			code,
 			bound_reason(quantity, wanted),
-			listing.bounds_until,
+			until,
 		)
 	return Decision(SKIP_IT, quantity, by_location)
 

@@ -63,6 +63,7 @@ _COLUMNS = (
 	"floor_qty",
 	"ceiling_qty",
 	"bounds_until",
+	"raises_after",
 )
 
 
@@ -97,6 +98,8 @@ class Listing:
 	floor_qty: int
 	ceiling_qty: int
 	bounds_until: float
+	raises_after: float
+	"""Compare-and-set: nothing is raised before this, for a sale may not be in any list yet."""
 
 
 def read_listings(db: Database, where: str, params: Sequence[Any]) -> list[Listing]:
@@ -131,6 +134,7 @@ def read_listings(db: Database, where: str, params: Sequence[Any]) -> list[Listi
 			floor_qty=row[24],
 			ceiling_qty=row[25],
 			bounds_until=row[26],
+			raises_after=row[27],
 		)
 		for row in rows
 	]

@@ -53,6 +53,7 @@ class Change:
 	floor_qty: int = rows.UNKNOWN
 	ceiling_qty: int = rows.UNKNOWN
 	bounds_until: float = 0.0
+	raises_after: float = 0.0
 	delisted: bool = False
 	confirmed: bool = False
 	"""The marketplace confirmed, or told, `acked_qty` just now."""
@@ -71,6 +72,7 @@ def unsent(listing: Listing, now: float) -> Change:
 		floor_qty=listing.floor_qty,
 		ceiling_qty=listing.ceiling_qty,
 		bounds_until=listing.bounds_until,
+		raises_after=listing.raises_after,
 		delisted=listing.delisted,
 	)
 
@@ -117,7 +119,7 @@ def after(
 			return replace(
 				shown,
 				hold=rows.LOCKED if locked else rows.CLAMPED,
-				due_at=listing.bounds_until,
+				due_at=decision.due_at,
 				code="promotion" if locked else "clamped",
 				reason=bound_reason(decision.quantity, decision.wanted),
 			)
@@ -147,9 +149,7 @@ def after(
 			kept,
 			acked_qty=shown,
 			verify=rows.BELIEVE if shown != rows.UNKNOWN else rows.READ_BACK,
-			floor_qty=rows.UNKNOWN,
-			ceiling_qty=shown,
-			bounds_until=now + timing.stale_wait if shown != rows.UNKNOWN else 0.0,
+			raises_after=now + timing.stale_wait,
 			due_at=now + (back_off(timing, attempts, rng) if attempts >= 3 else 0.0),
 			hold=rows.BACK_OFF if attempts >= 3 else "",
 			attempts=attempts + 1,

@@ -246,6 +246,7 @@ class Settler:
 				change.floor_qty,
 				change.ceiling_qty,
 				change.bounds_until,
+				change.raises_after,
 				int(change.delisted),
 			)
 			for plan, change in changes
@@ -368,7 +369,10 @@ class Settler:
 			" acked_at = CASE WHEN v.known = 1 THEN v.at ELSE t.acked_at END,"
 			" remote_qty = CASE WHEN v.known > 0 THEN v.qty ELSE t.remote_qty END,"
 			" remote_at = CASE WHEN v.known > 0 THEN v.at ELSE t.remote_at END,"
-			f"{self._bounds_sql()}"
+			# Only a refusal for its bounds asks which bounds there are.
+			f" floor_qty = CASE WHEN {_BOUNDS_ASKED} THEN v.lowest ELSE t.floor_qty END,"
+			f" bounds_until = CASE WHEN {_BOUNDS_ASKED} THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
+			f"{self.wait_sql()}"
 			# Who stopped believing while it was read is not answered by it.
 			f" verify = CASE WHEN t.verify IN ({rows.READING}, {rows.CHECKING}) THEN v.verify ELSE t.verify END,"
 			f" due_at = CASE WHEN t.desired_ver <> v.ver AND v.hold = '{rows.PARKED}' THEN v.at ELSE v.due END,"
@@ -376,21 +380,12 @@ class Settler:
 			"t.lease_token <= v.token",
 		)
 
-	def _bounds_sql(self) -> str:
-		# Only a refusal for its bounds asks which bounds there are.
-		asked = "v.lowest >= 0 AND v.code = 'clamped'"
+	def wait_sql(self) -> str:
+		"""With compare-and-set what is read back may be lower by a sale that is in no list yet: nothing is raised for a while."""
 		if not self.turn.connector.capabilities.compare_and_set:
-			return (
-				f" floor_qty = CASE WHEN {asked} THEN v.lowest ELSE t.floor_qty END,"
-				f" bounds_until = CASE WHEN {asked} THEN v.at + {self.turn.timing.lock_retry} ELSE t.bounds_until END,"
-			)
-		# What is shown may be lower by a sale that is in no list yet: as after Outcome.STALE nothing is raised for a while.
-		return (
-			f" ceiling_qty = CASE WHEN {asked} THEN t.ceiling_qty WHEN v.known = 1 THEN v.qty ELSE t.ceiling_qty END,"
-			f" floor_qty = CASE WHEN {asked} THEN v.lowest WHEN v.known = 1 THEN {rows.UNKNOWN} ELSE t.floor_qty END,"
-			f" bounds_until = CASE WHEN {asked} THEN v.at + {self.turn.timing.lock_retry}"
-			f" WHEN v.known = 1 THEN v.at + {self.turn.timing.stale_wait} ELSE t.bounds_until END,"
-		)
+			return ""
+		wait = self.turn.timing.stale_wait
+		return f" raises_after = CASE WHEN v.known = 1 THEN v.at + {wait} ELSE t.raises_after END,"
 
 	# -- the store -----------------------------------------------------------------------------------------
 	def _write_store(self, learned: _StoreWide, now: float) -> None:
@@ -528,6 +523,7 @@ _CHANGE = (
 	"floor_qty",
 	"ceiling_qty",
 	"bounds_until",
+	"raises_after",
 	"delisted",
 )
 _REST = (
@@ -539,6 +535,8 @@ _REST = (
 	" hold = v.hold, attempts = v.attempts, reason_code = v.code, reason = v.reason,"
 	# Who stopped believing while the call was in the air is not answered by it.
 	f" verify = CASE WHEN t.verify = {rows.DOUBTED} THEN {rows.READ_BACK} ELSE v.verify END,"
-	" floor_qty = v.floor_qty, ceiling_qty = v.ceiling_qty, bounds_until = v.bounds_until, delisted = v.delisted"
+	" floor_qty = v.floor_qty, ceiling_qty = v.ceiling_qty, bounds_until = v.bounds_until,"
+	" raises_after = v.raises_after, delisted = v.delisted"
 )
+_BOUNDS_ASKED = "v.lowest >= 0 AND v.code = 'clamped'"
 _STILL_OURS = f"t.lease_token = v.token AND t.sent_ver = v.ver AND t.hold = '{rows.IN_FLIGHT}'"

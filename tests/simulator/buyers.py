@@ -14,8 +14,6 @@ reason, or more of it was unread than a look may read, (b) is void, and the writ
 With compare-and-set: no write that is applied raises the shown number by units of an open order of the same listing
 that was not in the inbox when the quantities were read, whoever knew of it. In both: what the marketplace itself asked
 for at least (a bound that it told) is allowed, and a number that somebody edited by hand says nothing until Sync Now.
-Left out with compare-and-set: the half minute after Sync Now, a switch or a change of the rule. These lift the wait after
-a conflict with all other bounds, and a raise may then put back what is not in the order list yet.
 
 *Once per line* (8). After every commit, for every order in the inbox: an open order's units are held, or are in its
 submitted documents as of the snapshot that was booked, and never both, item by item; a cancelled one holds nothing. An
@@ -44,7 +42,6 @@ from marketplace_sync.orders.importing import NEWEST_IN_LOOK, PASSING, fetch_pus
 from marketplace_sync.orders.inbox import ORDER, UP_TO_DATE, look_again, record_push
 from marketplace_sync.sites.embedded_booking import book_due
 from marketplace_sync.stock.outbox import OutboxRow, record
-from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.plan import LOOK_EVERY
 
 from .marketplace import Broken
@@ -64,13 +61,10 @@ class JudgedMarketplace(SellingMarketplace):
 	"""SKU -> what may be shown, and the versions that were known, when the quantity that is in the air was read."""
 	edited: set[str]
 	"""SKUs that somebody edited by hand: the number says nothing of orders any more."""
-	freed_at = 0.0
-	"""When a person last said Sync Now, or changed a switch or the rule: that lifts the wait after a conflict."""
 
 	def _write(self, line: StockLine) -> None:
 		before = self.shown[line.sku_id]
-		freed = self.clock.now < self.freed_at + Timing().stale_wait
-		if line.change_from is not None and line.sku_id not in self.edited and not freed:
+		if line.change_from is not None and line.sku_id not in self.edited:
 			offer, known = self.limits[line.sku_id]
 			most = max(before, offer - self.book.unknown_sales(line.sku_id, known))
 			if line.quantity > most:

@@ -157,7 +157,7 @@ def _net_changes(order, line, before, known):
 class _RaisesAfterReading(Settler):
 	"""With compare-and-set: a number that was read back may be raised at once."""
 
-	def _bounds_sql(self) -> str:
+	def wait_sql(self) -> str:
 		return ""
 
 

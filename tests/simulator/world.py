@@ -20,7 +20,7 @@ from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep
 
-from .buyers import JudgedMarketplace, Trade, Watch
+from .buyers import Trade, Watch
 from .clockwork import Clockwork
 from .marketplace import Broken, Faults, SimConnector, SimMarketplace
 
@@ -408,12 +408,7 @@ class World:
 		if rng.random() < 0.9:
 			self.wake()
 
-	def _free(self) -> None:
-		if isinstance(self.shop, JudgedMarketplace):
-			self.shop.freed_at = self.clock.now
-
 	def _change_rule(self) -> None:
-		self._free()
 		self.buffer = self.rng.randint(0, 3)
 		self.site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET buffer_qty = %s", (self.buffer,))
 		record(self.site.db, self.clock.now, [OutboxRow(store=STORE, kind=SETTINGS, cause="buffer")])
@@ -426,7 +421,6 @@ class World:
 		self._set_switch(item, item not in self.switched_off)
 
 	def _set_switch(self, item: str, off: bool) -> None:
-		self._free()
 		db = self.site.db
 		(self.switched_off.add if off else self.switched_off.discard)(item)
 		db.execute("DELETE FROM `tabMarketplace Item Detail` WHERE parent = %s", (item,))
@@ -445,7 +439,6 @@ class World:
 		self.hand_edited.add(sku)
 
 	def _sync_now(self) -> None:
-		self._free()
 		record(self.site.db, self.clock.now, [OutboxRow(store=STORE, kind=MANUAL, cause="Sync Now")])
 		self.site.db.commit()
 		self.hand_edited.clear()

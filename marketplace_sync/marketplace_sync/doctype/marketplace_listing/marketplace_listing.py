@@ -45,6 +45,7 @@ class MarketplaceListing(Document):
 		mapping_note: DF.SmallText | None
 		moved_at: DF.Data | None
 		priority: DF.Int
+		raises_after: DF.Float
 		reason: DF.SmallText | None
 		reason_code: DF.Data | None
 		remote_at: DF.Float
