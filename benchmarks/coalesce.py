@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmarks.report import at_most, figure, heading, say
+from benchmarks.report import at_most, figure, heading
 from benchmarks.rivals import JobPerChange, Polling
 from benchmarks.sizes import Sizes
 from benchmarks.stage import BACK, FRONT, Stage, stage
@@ -44,13 +44,14 @@ def run(sizes: Sizes) -> None:
 				("no net change, spread over the second", transfer, 1.0 / CHANGES, at_most(0)),
 			):
 				item = next(items)
+				looks = on.looks()
 				calls = [_calls(on, workers, item, change, pause) for _round in range(sizes.rounds)]
-				figure(what, calls, "calls", goal)
+				looked = on.looks() - looks
+				figure(what, calls, "calls", goal, note=f"and {looked} looks at orders in all")
 		for what, change in (("orders", order), ("transfers", transfer)):
 			_rivals(on, what, next(items), change)
 		on.drain()
 		on.must_be_equal()
-	say("A store's own sale: not measured, for orders are not imported yet.")
 
 
 def _calls(on: Stage, workers: Workers, item: str, change: Callable[[str, int], None], pause: float) -> int:

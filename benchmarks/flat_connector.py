@@ -306,5 +306,8 @@ class FlatSite(EmbeddedSite):
 		if self.store(store).marketplace != Flat.label:
 			return super().capabilities(store)
 		return replace(
-			Flat.capabilities, listings_per_read=Flat.capabilities.listings_per_read * self.bulk_read
+			Flat.capabilities,
+			listings_per_read=Flat.capabilities.listings_per_read * self.bulk_read,
+			# No marketplace of ours has it, and it would read back first and wait: rows 1 to 6 are about absolute writes.
+			compare_and_set=False,
 		)

@@ -117,8 +117,15 @@ class Stage:
 				workers.drained.wait(0.5)
 
 	def calls(self) -> int:
-		"""HTTP calls that the sandbox has counted for the shop."""
-		return sum(self.sandbox.control.counters().get(SHOP, {}).values())
+		"""HTTP calls that the sandbox has counted for the shop, without the looks at its orders."""
+		return sum(count for path, count in self._counters().items() if "orders" not in path)
+
+	def looks(self) -> int:
+		"""How often the shop's orders were listed."""
+		return sum(count for path, count in self._counters().items() if "orders" in path)
+
+	def _counters(self) -> dict[str, int]:
+		return self.sandbox.control.counters().get(SHOP, {})
 
 	def wrong(self, items: Sequence[str] = ()) -> list[str]:
 		"""What the marketplace shows otherwise than the ledger has it, of all items or of these."""

@@ -213,7 +213,15 @@ def import_status(store: str) -> dict[str, Any]:
 	state = frappe.db.get_value(
 		"Marketplace Store State",
 		store,
-		["orders_polled_at", "orders_looked_at", "orders_cursor", "orders_error", "orders_error_at"],
+		[
+			"orders_polled_at",
+			"orders_looked_at",
+			"orders_cursor",
+			"orders_error",
+			"orders_error_at",
+			"settlements_error",
+			"settlements_error_at",
+		],
 		as_dict=True,
 	)
 	counts = dict(

@@ -45,7 +45,7 @@ doc_events = {
 		"on_cancel": [_capture + "items_changed", _orders + "cancelled"],
 		"on_trash": _orders + "deleted",
 		"on_update_after_submit": _capture + "items_changed",
-		"on_change": _capture + "order_changed",
+		"on_change": [_capture + "order_changed", _orders + "changed"],
 	},
 	"Sales Order Item": {"on_trash": _capture + "order_row_deleted"},
 	"Sales Invoice": {

@@ -6,6 +6,7 @@ succeed ends as a `Refusal`, which knows how to become the result of each line.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import time
@@ -52,6 +53,25 @@ def whole(value: Any) -> int | None:
 	if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.removeprefix("-").isdigit():
 		return int(value)
 	return None
+
+
+LATEST = 7_258_118_400
+"""The year 2200. What is later was told in milliseconds, or is no time."""
+
+
+def moment(value: Any) -> float:
+	"""UNIX seconds; 0 for whatever can't be that."""
+	seconds = whole(value) or 0
+	return float(seconds) if 0 < seconds < LATEST else 0.0
+
+
+LONGEST_NAME = 140
+"""Characters of an id that we can store."""
+
+
+def short_id(name: str) -> str:
+	"""An id that we made of a service's words, as it is or, when those were too long to be stored, as their digest."""
+	return name if len(name) <= LONGEST_NAME else hashlib.sha1(name.encode()).hexdigest()
 
 
 MOST = Decimal(10) ** 18

@@ -5,11 +5,13 @@ about stock, leases, retries or the database: the engine decides *when* to call 
 HTTP 200 is not success; a connector returns one `RowResult` for every line it was given.
 
 Connectors run in worker threads. They must not touch the host (Frappe, SQLite) and must be safe to call from
-several threads at once: after construction they hold no mutable state but the HTTP session pool.
+several threads at once: after construction they hold no mutable state but the HTTP session pool and the last measure of
+the service's clock.
 """
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -288,6 +290,10 @@ def patiently(pace: Pace, call: Callable[[], T], attempts: int = 6) -> T:
 	raise AssertionError("attempts must be at least 1")
 
 
+PROMPT_ANSWER = 3.0
+"""Seconds. An answer that took longer tells too little of the service's clock."""
+
+
 class Connector(ABC):
 	"""One store of one service. Built afresh whenever its `account` changes."""
 
@@ -301,6 +307,21 @@ class Connector(ABC):
 
 	def __init__(self, account: Account):
 		self.account = account
+		self._ahead: float | None = None
+
+	# -- clocks --------------------------------------------------------------------------------------------
+	def heard(self, clock_skew: float | None, took: float) -> None:
+		"""Learn the service's clock from an answer that took so many seconds (both as in `http.Answer`).
+
+		A Date header is cut to the second, and the answer was written at some moment of the call: in the middle of both
+		the error is at most 2 s for a call of 3 s; what took longer tells nothing.
+		"""
+		if clock_skew is not None and took <= PROMPT_ANSWER:
+			self._ahead = clock_skew - 0.5 - took / 2
+
+	def time_there(self) -> float | None:
+		"""UNIX seconds now by the service's clock, within 2 s; None = no answer has told it. From any thread."""
+		return None if self._ahead is None else time.time() - self._ahead
 
 	# -- stock ---------------------------------------------------------------------------------------------
 	def group(self, lines: Sequence[StockLine]) -> list[list[StockLine]]:

@@ -103,6 +103,8 @@ class Answer:
 	"""Seconds, from the Retry-After header."""
 	clock_skew: float | None = None
 	"""Seconds by which this machine's clock is ahead of the service's (Date header); None = not told."""
+	took: float = 0.0
+	"""Seconds from before connecting to the last byte."""
 
 
 class HttpError(Exception):
@@ -150,6 +152,7 @@ class HttpClient:
 		self._adapter.close()
 
 	def _exchange(self, request: Request, timeout: float) -> Answer | HttpError:
+		began = time.monotonic()
 		if timeout <= 0:
 			return NotSent(f"{request}: there was no time left to call")
 		try:
@@ -169,7 +172,7 @@ class HttpClient:
 				raise
 			return _broken(request, error, timeout)
 		try:
-			return _read(request, response, timeout)
+			return _read(request, response, timeout, began)
 		finally:
 			# A body that was read to its end has given its connection back; any other is abandoned with it.
 			response.raw.close()
@@ -188,7 +191,9 @@ def _prepare(request: Request) -> requests.PreparedRequest:
 	return requests.Request(request.method, url, headers=headers, data=request.body or None).prepare()
 
 
-def _read(request: Request, response: requests.Response, timeout: float) -> Answer | HttpError:
+def _read(
+	request: Request, response: requests.Response, timeout: float, began: float
+) -> Answer | HttpError:
 	status = response.status_code
 	now = time.time()
 	served_at = _http_date(response.headers.get("Date"))
@@ -226,7 +231,8 @@ def _read(request: Request, response: requests.Response, timeout: float) -> Answ
 	if not isinstance(value, dict):
 		return unreadable("JSON that isn't an object")
 	skew = None if served_at is None else now - served_at
-	return Answer(status, value, retry_after=retry_after, clock_skew=skew)
+	took = time.monotonic() - began
+	return Answer(status, value, retry_after=retry_after, clock_skew=skew, took=took)
 
 
 def _broken(request: Request, error: Exception, timeout: float) -> HttpError:

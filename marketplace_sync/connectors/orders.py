@@ -87,9 +87,10 @@ class RemoteOrder:
 	"""In the service's own words."""
 	created_at: float
 	updated_at: float
-	"""UNIX seconds by the service's clock."""
+	"""UNIX seconds by the service's clock; 0 = not told, or not to be believed."""
 	currency: str
 	lines: tuple[OrderLine, ...]
+	"""All of them, or none: with one that can't be read the order is UNKNOWN and has no lines, `note` saying why."""
 	amounts: tuple[OrderAmount, ...] = ()
 	total: Decimal | None = None
 	"""What the seller is owed before fees, by the service's own totals (the formula is in docs/orders.md); it is compared
@@ -99,8 +100,8 @@ class RemoteOrder:
 	fulfilled_by_marketplace: bool = False
 	storefront: str = ""
 	"""TIKTOK_SHOP or TOKOPEDIA where one shop has both, else ''."""
-	buyer: str = ""
-	"""Who and where to, for people; may be masked."""
+	buyer: str = field(default="", repr=False)
+	"""Who and where to, for people; may be masked. Never in a log."""
 	note: str = ""
 	"""Whatever a person should know: a cancellation that was asked for, its reason."""
 	raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)

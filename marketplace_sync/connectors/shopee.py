@@ -292,6 +292,7 @@ class Shopee(ShopeeOrders):
 			answer = self._http.send(request, self.capabilities.call_timeout if timeout is None else timeout)
 		except HttpError as error:
 			return from_http(error)
+		self.heard(answer.clock_skew, answer.took)
 		body = answer.body
 		code, message = body.get("error"), request.mask(text(body.get("message")))
 		request_id = request.mask(text(body.get("request_id")))

@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, record, records, text, unclear, whole
+from .answers import amount, known_rows, moment, record, records, short_id, text, unclear, whole
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -242,14 +242,14 @@ class ShopeeOrders(Connector):
 		status = STATUS.get(remote_status, OrderStatus.UNKNOWN)
 		left = has_left(raw)
 		lines, problem = _lines(raw, status, left)
-		created, updated = whole(raw.get("create_time")), whole(raw.get("update_time"))
+		created, updated = moment(raw.get("create_time")), moment(raw.get("update_time"))
 		address = record(raw.get("recipient_address"))
 		order = RemoteOrder(
 			order_id=order_id,
 			status=OrderStatus.UNKNOWN if problem else status,
 			remote_status=remote_status,
-			created_at=float(created or updated or 0),
-			updated_at=float(updated or created or 0),
+			created_at=created or updated,
+			updated_at=updated or created,
 			currency=text(raw.get("currency")),
 			lines=lines,
 			left=left,
@@ -384,11 +384,10 @@ def has_left(raw: dict[str, Any]) -> bool:
 
 
 def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[OrderLine, ...], str]:
-	"""The order's lines, and what can't be read in them ('' = all is well)."""
+	"""The order's lines, and why they can't be read ('' = all is well): all or none, half an order would be given back."""
 	items = raw.get("item_list")
 	if not isinstance(items, list) or not items or len(records(items)) != len(items):
 		return (), "Shopee's answer has no item list that can be read."
-	problem = ""
 	numbers: dict[str, int] = {}
 	found: dict[int, OrderLine] = {}
 	# Lines that are alike in all that names them are told apart by what was bought, however Shopee sorts them.
@@ -400,12 +399,11 @@ def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[
 		)
 		item_id, model_id = text(item.get("item_id")), text(item.get("model_id")) or "0"
 		if quantity is None or not 0 <= quantity <= MOST_UNITS or price is None or not item_id:
-			problem = (
+			return (), (
 				f"Shopee's answer has an item whose quantity, price or id can't be read ({item_id or '?'})."
 			)
 		name = f"{item_id}-{model_id}-{text(item.get('line_item_id')) or text(item.get('order_item_id'))}"
 		numbers[name] = numbers.get(name, 0) + 1
-		quantity = min(max(0, quantity or 0), MOST_UNITS)
 		cancelled = min(max(0, whole(item.get("cancelled_qty")) or 0), quantity)
 		returned = min(max(0, whole(item.get("returned_qty")) or 0), quantity - cancelled)
 		if status is OrderStatus.CANCELLED:
@@ -413,18 +411,18 @@ def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[
 			cancelled, returned = (0, quantity) if left else (quantity, 0)
 		title, model = text(item.get("item_name")), text(item.get("model_name"))
 		found[position] = OrderLine(
-			line_id=name if numbers[name] == 1 else f"{name}-{numbers[name]}",
+			line_id=short_id(name if numbers[name] == 1 else f"{name}-{numbers[name]}"),
 			product_id=item_id,
 			sku_id=model_id,
 			seller_sku=text(item.get("model_sku")) or text(item.get("item_sku")),
 			title=f"{title} - {model}" if model else title,
 			quantity=quantity,
-			unit_price=price or ZERO,
+			unit_price=price,
 			cancelled=cancelled,
 			returned=returned,
 			location_id=_location(item.get("product_location_id")),
 		)
-	return tuple(found[position] for position in sorted(found)), problem
+	return tuple(found[position] for position in sorted(found)), ""
 
 
 def _order_of(item: dict[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, record, records, text, unclear, whole
+from .answers import amount, known_rows, moment, record, records, short_id, text, unclear, whole
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -212,7 +212,7 @@ class TikTokOrders(Connector):
 		status = STATUS.get(remote_status, OrderStatus.UNKNOWN)
 		left = has_left(raw)
 		lines, problem = _lines(raw, status, left)
-		created, updated = whole(raw.get("create_time")), whole(raw.get("update_time"))
+		created, updated = moment(raw.get("create_time")), moment(raw.get("update_time"))
 		payment = record(raw.get("payment"))
 		address = record(raw.get("recipient_address"))
 		nothing_owed = status is OrderStatus.CANCELLED and not left
@@ -220,8 +220,8 @@ class TikTokOrders(Connector):
 			order_id=order_id,
 			status=OrderStatus.UNKNOWN if problem else status,
 			remote_status=remote_status,
-			created_at=float(created or updated or 0),
-			updated_at=float(updated or created or 0),
+			created_at=created or updated,
+			updated_at=updated or created,
 			currency=text(payment.get("currency")) or _currency_of_items(raw),
 			lines=lines,
 			amounts=() if nothing_owed else _amounts(raw),
@@ -329,20 +329,21 @@ def has_left(raw: dict[str, Any]) -> bool:
 
 
 def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[OrderLine, ...], str]:
-	"""The order's units as lines, and what can't be read in them ('' = all is well)."""
+	"""The order's units as lines, and why they can't be read ('' = all is well): all or none, half an order would be
+	given back."""
 	items = raw.get("line_items")
 	if not isinstance(items, list) or not items or len(records(items)) != len(items):
 		return (), "TikTok Shop's answer has no line items that can be read."
-	problem = ""
 	came_back = _returned_units(raw)
 	groups: dict[tuple[str, str, Decimal], list[dict[str, Any]]] = {}
 	for unit in items:
 		price = amount(unit.get("original_price"))
 		if price is None or not text(unit.get("sku_id")) or not text(unit.get("id")):
-			problem = f"TikTok Shop's answer has a line item whose id, SKU or price can't be read ({text(unit.get('id')) or '?'})."
-		groups.setdefault((text(unit.get("sku_id")), text(unit.get("seller_sku")), price or ZERO), []).append(
-			unit
-		)
+			return (), (
+				"TikTok Shop's answer has a line item whose id, SKU or price can't be read"
+				f" ({text(unit.get('id')) or '?'})."
+			)
+		groups.setdefault((text(unit.get("sku_id")), text(unit.get("seller_sku")), price), []).append(unit)
 	lines = []
 	names = [(sku_id, price) for sku_id, _sku, price in groups]
 	for (sku_id, seller_sku, price), units in sorted(groups.items()):
@@ -362,7 +363,7 @@ def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[
 		title, name = text(first.get("product_name")), text(first.get("sku_name"))
 		lines.append(
 			OrderLine(
-				line_id=line_id,
+				line_id=short_id(line_id),
 				product_id=text(first.get("product_id")),
 				sku_id=sku_id,
 				seller_sku=seller_sku,
@@ -375,7 +376,7 @@ def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[
 				unit_ids=tuple(sorted(text(unit.get("id")) for unit in units)),
 			)
 		)
-	return tuple(lines), problem
+	return tuple(lines), ""
 
 
 def _returned_units(raw: dict[str, Any]) -> set[str]:

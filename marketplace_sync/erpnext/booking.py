@@ -16,7 +16,15 @@ from rq.timeouts import BaseTimeoutException
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
-from marketplace_sync.erpnext import cancelling, credit_note, payment, sales_invoice, sales_order, store_books
+from marketplace_sync.erpnext import (
+	cancelling,
+	carried,
+	credit_note,
+	payment,
+	sales_invoice,
+	sales_order,
+	store_books,
+)
 from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
 from marketplace_sync.erpnext.papers import Held, Job, exchange_rate
 from marketplace_sync.erpnext.reasons import advice, is_expected
@@ -119,13 +127,15 @@ def retry(name: str) -> str:
 @contextmanager
 def _as_system() -> Iterator[None]:
 	"""Booking is the system's: a job runs as whoever woke it (a webhook is nobody), and a clerk who presses Retry need
-	not be allowed to submit invoices."""
+	not be allowed to submit invoices. Our own doc events leave alone what is done meanwhile."""
 	user = frappe.session.user
 	frappe.session.user = "Administrator"
+	frappe.flags.marketplace_booking = True
 	try:
 		yield
 	finally:
 		frappe.session.user = user
+		frappe.flags.marketplace_booking = False
 
 
 def _complete(site: FrappeSite, books: StoreBooks, names: list[str]) -> None:
@@ -233,6 +243,7 @@ class _Work:
 		row, order = self.row, self.order
 		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
 		before = self._books()
+		short = self._short(before)
 		print_now = booked_fingerprint(order, self.units, row.customer)
 		# Without a fingerprint the documents are a person's, amended from ours: they are taken as they are.
 		changed = bool(
@@ -249,6 +260,11 @@ class _Work:
 			todo = Plan(problem=row.reason)
 		elif code == DECLINED:
 			todo = replace(todo, steps=tuple(step for step in todo.steps if step is not Step.CREDIT_NOTE))
+		if Step.UNDO in todo.steps:
+			short = ""
+		elif short:
+			# An invoice made of it would have too few units as well.
+			todo = replace(Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or short)
 		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
 			# The documents before it are right without it.
 			steps = tuple(step for step in todo.steps if step is not Step.PAYMENT)
@@ -265,7 +281,8 @@ class _Work:
 				todo = replace(todo, problem=left.problem or todo.problem)
 		if todo.problem and changed and order.total is not None and before.invoice:
 			difference = order.total - self._grand_total(before)
-		self._settle_stock(after)
+		if not short:
+			self._settle_stock(after)
 		self.state = ATTENTION if todo.problem else UP_TO_DATE
 		fingerprint = row.booked_fingerprint
 		if not (after.order or after.invoice):
@@ -307,13 +324,25 @@ class _Work:
 			"Sales Invoice", "sales_invoice", "outstanding_amount", "update_stock", "grand_total"
 		)
 		payment_entry = self._paper("Payment Entry", "payment_entry")
-		settled = bool(invoice and invoice.docstatus == 1 and invoice.outstanding_amount <= 0)
+		free = bool(invoice and invoice.docstatus == 1 and not invoice.grand_total)
+		settled = bool(invoice and invoice.docstatus == 1 and invoice.outstanding_amount <= 0 and not free)
 		self.cuts_stock = bool(invoice and invoice.update_stock)
+		invoiced: dict[str, int] = {}
 		credited: dict[str, int] = {}
-		if invoice and (self.row.credit_note or self.has_left):
-			credited = credit_note.credited(self.row.name, invoice.name, self.order, self.units)
+		if invoice and (
+			self.row.credit_note or self.has_left or any(line.returned for line in self.order.lines)
+		):
+			invoiced, credited = credit_note.invoiced_and_credited(
+				self.row.name, invoice.name, self.order, self.units
+			)
 		return Books(
-			_as_paper(order), _as_paper(invoice), _as_paper(payment_entry), settled=settled, credited=credited
+			_as_paper(order),
+			_as_paper(invoice),
+			_as_paper(payment_entry),
+			settled=settled,
+			free=free,
+			invoiced=invoiced,
+			credited=credited,
 		)
 
 	def _paper(self, doctype: str, column: str, *more: str) -> frappe._dict | None:
@@ -442,15 +471,34 @@ class _Work:
 				raise Unresolved("No warehouse feeds the store: add one in the store's settings.")
 		return lines
 
-	# -- afterwards --------------------------------------------------------------------------------------------
+	# -- stock -------------------------------------------------------------------------------------------------
+	def _carrier(self, there: Books) -> str:
+		"""The submitted document that carries the stock; '' = there is none."""
+		if there.order and not there.order.draft:
+			return there.order.name
+		return there.invoice.name if there.invoice and not there.invoice.draft and self.cuts_stock else ""
+
+	def _short(self, there: Books) -> str:
+		"""Why the order holds stock although submitted documents carry it: a person changed them. '' = they carry all."""
+		carrier = self._carrier(there)
+		if not carrier or not self.row.holding:
+			return ""
+		row = frappe._dict(self.row, **self.links)
+		rest = carried.settle(self.site, self.books.store, row, self.order)
+		self.row.update(stock_booked=row.stock_booked, holding=row.holding)
+		if not rest:
+			return ""
+		cure = "or cancel it and press Retry to book the order again."
+		status = there.order and frappe.db.get_value("Sales Order", carrier, "status")
+		if status in carried.NOT_RESERVING:
+			return f"{carrier} is {status} and reserves nothing: the order's stock is held here. Re-open it, {cure}"
+		items = ", ".join(sorted({item for item, _warehouse in rest}))
+		return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
+
 	def _settle_stock(self, there: Books) -> None:
-		"""Held Qty ends in the transaction in which a submitted document starts to carry the stock, and comes back when
-		none does any more."""
-		carried = bool(
-			(there.order and not there.order.draft)
-			or (there.invoice and not there.invoice.draft and self.cuts_stock)
-		)
-		if carried:
+		"""Held Qty ends in the transaction in which our documents start to carry the stock, and comes back when none does
+		any more."""
+		if self._carrier(there):
 			if self.row.holding:
 				held.release(self.site.db, [self.row.name])
 			if self.row.holding or not self.row.stock_booked:
@@ -542,9 +590,10 @@ def _write_problems(site: FrappeSite, row: frappe._dict) -> None:
 	"""The lines and holds with today's mapping, which was rolled back with the rest."""
 	store = site.store(row.store)
 	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
-	inbox.resolve_again(
-		site, store, row.name, order, booked=bool(row.stock_booked), has_left=bool(row.has_left)
-	)
+	if row.stock_booked:
+		inbox.resolve_again(site, store, row.name, order, booked=True, has_left=bool(row.has_left))
+	else:
+		carried.settle(site, store, row, order)
 
 
 def _update(name: str, **values: Any) -> None:

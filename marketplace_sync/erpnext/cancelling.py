@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import frappe
 
+from marketplace_sync.erpnext.carried import NOT_RESERVING
 from marketplace_sync.orders.booking import Books, Paper
-
-_REOPEN = ("Closed", "On Hold")
 
 
 def undo(books: Books) -> list[str]:
@@ -25,14 +24,12 @@ def undo(books: Books) -> list[str]:
 def _undo(doctype: str, paper: Paper) -> str:
 	doc = frappe.get_doc(doctype, paper.name)
 	doc.flags.ignore_permissions = True
-	doc.flags.marketplace_booking = True
 	if doc.docstatus == 0:
 		doc.delete(ignore_permissions=True)
 		return f"{doctype} {doc.name} (draft) deleted"
-	if doctype == "Sales Order" and doc.status in _REOPEN:
+	if doctype == "Sales Order" and doc.status in NOT_RESERVING:
 		doc.update_status("Draft")
 		doc.reload()
 		doc.flags.ignore_permissions = True
-		doc.flags.marketplace_booking = True
 	doc.cancel()
 	return f"{doctype} {doc.name} cancelled"

@@ -1,6 +1,6 @@
 """The draft credit note for goods that came back. A person checks and submits it.
 
-The invoice's rows are matched with the order's lines by item and quantity, for a person may have edited the invoice.
+The invoice's rows are matched with the order's lines by item, price and quantity, for a person may have edited it.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from frappe.model.document import Document
 from frappe.utils import flt
 
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.erpnext.order_events import FIELD
 from marketplace_sync.erpnext.papers import Held, Job, save, today
 from marketplace_sync.orders.amounts import share
 from marketplace_sync.orders.booking import match_rows
 
 
-def credited(name: str, invoice: str, order: RemoteOrder, units: Mapping[str, int]) -> dict[str, int]:
-	"""Units of each order line (by its id) in the invoice's credit notes, drafts included."""
-	rows = frappe.db.sql(
-		"SELECT i.sales_invoice_item, SUM(-i.qty) FROM `tabSales Invoice` n JOIN `tabSales Invoice Item` i"
-		f" ON i.parent = n.name WHERE n.{FIELD} = %s AND n.is_return = 1 AND n.docstatus < 2"
-		" AND n.return_against = %s GROUP BY i.sales_invoice_item",
-		(name, invoice),
+def invoiced_and_credited(
+	name: str, invoice: str, order: RemoteOrder, units: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+	"""Units of each order line (by its id) in the invoice, and in its credit notes: a person's too, drafts included."""
+	sold = dict(frappe.db.sql("SELECT name, qty FROM `tabSales Invoice Item` WHERE parent = %s", invoice))
+	back = dict(
+		frappe.db.sql(
+			"SELECT i.sales_invoice_item, SUM(-i.qty) FROM `tabSales Invoice` n JOIN `tabSales Invoice Item` i"
+			" ON i.parent = n.name WHERE n.return_against = %s AND n.is_return = 1 AND n.docstatus < 2"
+			" GROUP BY i.sales_invoice_item",
+			invoice,
+		)
 	)
-	if not rows:
-		return {}
-	line_of = {row: line for line, row in _rows_of_lines(invoice, name, order, units).items()}
-	found: dict[str, int] = {}
-	for row, qty in rows:
-		if row in line_of:
-			found[line_of[row]] = found.get(line_of[row], 0) + round(flt(qty))
-	return found
+	row_of = _rows_of_lines(invoice, name, order, units)
+	return (
+		{line: round(flt(sold[row])) for line, row in row_of.items()},
+		{line: round(flt(back[row])) for line, row in row_of.items() if row in back},
+	)
 
 
 def make(job: Job, credit: Mapping[str, int], *, invoice: str) -> Document:
 	"""A draft for these units by line id, with their share of the amounts. Raises what ERPNext raises, and Held."""
 	row_of = _rows_of_lines(invoice, job.name, job.order, job.units)
-	before = credited(job.name, invoice, job.order, job.units)
+	_invoiced, before = invoiced_and_credited(job.name, invoice, job.order, job.units)
 	wanted = {row_of[line]: count for line, count in credit.items() if line in row_of}
 	if len(wanted) != len(credit):
 		raise Held(f"{invoice} has no row for a line that came back: make its credit note by hand.")
@@ -84,11 +85,12 @@ def _rows_of_lines(invoice: str, name: str, order: RemoteOrder, units: Mapping[s
 		)
 	)
 	lines = [
-		(line.line_id, items.get(line.line_id) or "", units[line.line_id])
+		(line.line_id, items.get(line.line_id) or "", units[line.line_id], line.unit_price)
 		for line in order.lines
 		if units[line.line_id] > 0
 	]
 	rows = frappe.db.sql(
-		"SELECT name, item_code, qty FROM `tabSales Invoice Item` WHERE parent = %s ORDER BY idx", invoice
+		"SELECT name, item_code, qty, rate FROM `tabSales Invoice Item` WHERE parent = %s ORDER BY idx",
+		invoice,
 	)
 	return match_rows(lines, rows)

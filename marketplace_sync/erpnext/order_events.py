@@ -1,7 +1,7 @@
 """What people do with the documents of marketplace orders, in ERPNext's own forms.
 
-A submitted draft goes on by itself; an amended document is adopted; what a person undid is not silently made again.
-Runs in the person's own transaction, and only for documents that carry a Marketplace Order.
+A submitted draft goes on by itself; an amended document is adopted; what a person undid is not silently made again; and
+what a document carries no longer is held. Runs in the person's own transaction, and only for documents that carry a Marketplace Order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import frappe
 
 from marketplace_sync.connectors import CONNECTORS
-from marketplace_sync.orders import held, inbox
+from marketplace_sync.erpnext import carried
+from marketplace_sync.orders import inbox
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_booking
@@ -28,6 +29,8 @@ DECLINED = "declined"
 """Reason code: a person deleted or cancelled the credit note."""
 LOOK_AGAIN = 3_600.0
 """Seconds."""
+_CARRIERS = ("sales_order", "sales_invoice")
+"""Links to the documents that reserve stock or take it."""
 
 
 def made(doc: Document, method: str | None = None) -> None:
@@ -43,14 +46,22 @@ def submitted(doc: Document, method: str | None = None) -> None:
 	row = _row(doc)
 	if not row or row.link != doc.name:
 		return
-	values: dict[str, object] = {"state": WAITING, "due_at": 0, "attempts": 0}
-	if doc.doctype == "Sales Order" or (
-		doc.doctype == "Sales Invoice" and doc.update_stock and not doc.get("is_return")
-	):
-		# From this very commit on the document carries the stock.
-		held.release(FrappeSite().db, [row.name])
-		values |= {"stock_booked": 1, "holding": 0}
-	_write(row, doc, f"{doc.doctype} {doc.name} submitted", **values)
+	_write(row, doc, f"{doc.doctype} {doc.name} submitted", state=WAITING, due_at=0, attempts=0)
+	if _column(doc) in _CARRIERS:
+		_settle(row)
+
+
+def changed(doc: Document, method: str | None = None) -> None:
+	"""on_change of a Sales Order: it was put on hold, closed, opened again, or got other units by *Update Items*.
+
+	ERPNext changes its own orders as well; they carry the same then, and booking has nothing new to look at.
+	"""
+	if doc.docstatus != 1 or not _is_theirs(doc):
+		return
+	row = _row(doc)
+	if row and row.link == doc.name and _settle(row):
+		what = f"{doc.doctype} {doc.name} was changed by hand: {doc.status}"
+		_write(row, doc, what, state=WAITING, due_at=0, attempts=0)
 
 
 def cancelled(doc: Document, method: str | None = None) -> None:
@@ -66,7 +77,7 @@ def deleted(doc: Document, method: str | None = None) -> None:
 
 
 def _is_theirs(doc: Document) -> bool:
-	return bool(doc.get(FIELD)) and not doc.flags.marketplace_booking
+	return bool(doc.get(FIELD)) and not frappe.flags.marketplace_booking
 
 
 def _column(doc: Document) -> str:
@@ -120,26 +131,18 @@ def _undone(doc: Document, how: str) -> None:
 			"due_at": FrappeSite().now() + LOOK_AGAIN,
 		}
 	_write(row, doc, what, **values)
-	if row.stock_booked and not _still_carried(row, doc):
-		_hold_again(row)
+	if _column(doc) in _CARRIERS:
+		row[_column(doc)] = None
+		_settle(row)
 
 
-def _still_carried(row: frappe._dict, gone: Document) -> bool:
-	for doctype, name, extra in (
-		("Sales Order", row.sales_order, {}),
-		("Sales Invoice", row.sales_invoice, {"update_stock": 1}),
-	):
-		if name and name != gone.name and frappe.db.exists(doctype, {"name": name, "docstatus": 1, **extra}):
-			return True
-	return False
-
-
-def _hold_again(row: frappe._dict) -> None:
+def _settle(row: frappe._dict) -> bool:
+	"""Hold what the order's documents don't carry from this very commit on; whether that is something else now."""
 	site = FrappeSite()
 	store = site.store(row.store)
 	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
-	frappe.db.sql(f"UPDATE `tab{ORDER}` SET stock_booked = 0 WHERE name = %s", row.name)
-	inbox.resolve_again(site, store, row.name, order, booked=False, has_left=bool(row.has_left))
+	before = carried.holds(row.name)
+	return carried.settle(site, store, row, order) != before
 
 
 def _write(row: frappe._dict, doc: Document, text: str, **values: object) -> None:

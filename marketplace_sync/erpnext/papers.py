@@ -59,10 +59,9 @@ def exchange_rate(books: StoreBooks, currency: str, date: str) -> float:
 
 
 def save(doc: Document, job: Job, draft: bool) -> Document:
-	"""Insert our document, submitted unless it is left as draft. It is ours: our own doc events leave it alone."""
+	"""Insert our document, submitted unless it is left as draft."""
 	doc.set(FIELD, job.name)
 	doc.flags.ignore_permissions = True
-	doc.flags.marketplace_booking = True
 	if not draft:
 		doc.docstatus = 1
 	doc.insert()

@@ -1,8 +1,10 @@
 """Settlement statements become payouts, and each payout one Journal Entry: clearing to bank and fees.
 
-A statement is one row, whichever way it comes and however often: its name is made of store and settlement id. Row, lines
-and Journal Entry are written in one transaction, under a lock that lets one worker at a time handle payouts of a store
-(two statements may name the same order). So a worker that dies leaves either nothing or all of it.
+A statement is one row, whichever way it comes and however often: its name is made of store and settlement id. What is
+told of it once it is posted follows in a row of its own, with an entry of its own; posted lines that are told otherwise
+are noted (`told_later`), never posted by themselves. Row, lines and Journal Entry are written in one transaction, under a
+lock that lets one worker at a time handle payouts of a store (two statements may name the same order). So a worker that
+dies leaves either nothing or all of it.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ from marketplace_sync.orders.payout import (
 	entry_lines,
 	fees_of,
 	match,
+	owed_back,
 	per_order,
 	problem_of,
+	share_out,
+	told_otherwise,
 	total_problem,
 )
 from marketplace_sync.orders.payout_file import FileProblem, PayoutFileError, read_file
@@ -67,10 +72,11 @@ class PayoutReport:
 	seen: int = 0
 	new: int = 0
 	known: int = 0
-	"""Posted before (or their Journal Entry was cancelled by a person): left as they are."""
+	"""Nothing new in them, or only what a person is told already: left as they are."""
 	posted: int = 0
+	"""Payouts."""
 	attention: int = 0
-	"""Not posted: the payouts say why."""
+	"""Payouts not posted, and posted ones that are told otherwise: they say why."""
 	names: list[str] = field(default_factory=list)
 	"""Payouts that are new or were posted."""
 
@@ -101,11 +107,32 @@ def import_settlements(store: str) -> PayoutReport:
 		for settlement in connector.settlements(SitePace(site, store, speed), since, began):
 			_take(site, settings, settlement, settings.marketplace, report)
 
-	_authorised(site, store, work)
-	_look_again(site, settings, report)
-	site.db.execute(f"UPDATE `tab{STATE}` SET settlements_cursor = %s WHERE name = %s", (began, store))
+	try:
+		_authorised(site, store, work)
+		_look_again(site, settings, report)
+	except Exception as error:
+		site.db.rollback()
+		is_ours = isinstance(error, (ServiceError, ValueError))
+		_note_error(site, store, str(error) if is_ours else f"{type(error).__name__}: see the Error Log.")
+		raise
+	site.db.execute(
+		f"UPDATE `tab{STATE}` SET settlements_cursor = %s, settlements_error = '', settlements_error_at = 0"
+		" WHERE name = %s",
+		(began, store),
+	)
 	site.db.commit()
 	return report
+
+
+def _note_error(site: FrappeSite, store: str, error: str) -> None:
+	"""Write down why a store's statements could not be read, and since when. Commits."""
+	site.db.execute(
+		f"UPDATE `tab{STATE}` SET settlements_error = %s,"
+		" settlements_error_at = CASE WHEN settlements_error_at > 0 THEN settlements_error_at ELSE %s END"
+		" WHERE name = %s",
+		(plain(error)[:500], site.now(), store),
+	)
+	site.db.commit()
 
 
 def import_csv(store: str, file: str | bytes) -> PayoutReport:
@@ -162,6 +189,11 @@ def post(payout: str, anyway: bool = False) -> str:
 	return journal_entry
 
 
+def mark_checked(payout: str) -> None:
+	"""A person has seen what is told of a posted payout now. In the caller's transaction."""
+	frappe.db.set_value(PAYOUT, payout, "told_later_checked", 1)
+
+
 def journal_changed(doc: Document, method: str | None = None) -> None:
 	"""`on_submit` and `on_cancel` of Journal Entry: a payout shows what became of its entry. In the user's transaction.
 
@@ -181,30 +213,115 @@ def journal_changed(doc: Document, method: str | None = None) -> None:
 
 # -- one statement -------------------------------------------------------------------------------------------------------
 def _take(site: FrappeSite, store: Store, settlement: Settlement, source: str, report: PayoutReport) -> None:
-	"""Bring a statement in and post it when nothing is wrong with it. Commits."""
-	settlement = per_order(settlement)
-	name = payout_name(store.name, settlement.settlement_id.strip())
-	rate = _rate(store, settlement.currency, site.stamp(settlement.paid_at))
+	"""Bring a statement in and post it when nothing is wrong with it. Commits.
 
-	def work() -> tuple[bool, str]:
-		is_new = _insert(site, store, name, settlement, source)
-		((journal_entry, state),) = site.db.rows(
-			f"SELECT journal_entry, state FROM `tab{PAYOUT}` WHERE name = %s", (name,)
+	Posted lines stay as they are. What is not posted yet is written as it is told now; what is new is added to it, or is a
+	payout that follows when all of the statement's are posted.
+	"""
+	told = per_order(_as_kept(settlement))
+	first = payout_name(store.name, told.settlement_id)
+	rate = _rate(store, told.currency, site.stamp(told.paid_at))
+
+	def work() -> tuple[list[str], list[str], int]:
+		"""(payouts that are new, that were posted; how many need attention)"""
+		new = [first] if _insert(site, store, told.settlement_id, source) else []
+		family = site.db.rows(
+			f"SELECT name, state, COALESCE(journal_entry, '') FROM `tab{PAYOUT}`"
+			" WHERE name = %s OR follows = %s ORDER BY creation, name",
+			(first, first),
 		)
-		if journal_entry or state == POSTED:
-			return False, ""
-		# As the marketplace says it now: what is not posted yet may be corrected by another import.
-		_write(site, name, settlement, source)
-		return is_new, _settle(site, store, name, rate)
+		held = [[line for _row, line in _lines(site, name)] for name, _state, _journal_entry in family]
+		now, more = share_out(told.lines, held)
+		parts = [[line for line in lines if line] for lines in now]
+		# A submitted entry, or an amendment of it that is still a draft, holds what it was made of.
+		is_closed = [
+			_latest(journal_entry)[1] < 2 if journal_entry else state == POSTED
+			for _name, state, journal_entry in family
+		]
+		receiver = max((index for index, closed in enumerate(is_closed) if not closed), default=None)
+		if more and receiver is None:
+			name = _insert_following(site, store, first, told.settlement_id, source)
+			new.append(name)
+			receiver = len(family)
+			family.append((name, WAITING, ""))
+			is_closed.append(False)
+			held.append([])
+			now.append([])
+			parts.append([])
+		if receiver is not None:
+			parts[receiver] += more
+		# What the statement's total has beyond its lines: whoever may still be posted must not hide it.
+		total = sum((line.net for line in told.lines), Decimal(0))
+		beyond = (total if told.net is None else told.net) - total
+		attention = 0
+		for index, closed in enumerate(is_closed):
+			name = family[index][0]
+			if not closed:
+				_note(site, name, "")
+				continue
+			said = told_otherwise(held[index], now[index])
+			if beyond and receiver is None and index == len(family) - 1:
+				said = f"{said} {total_problem(told.lines, told.net)}".strip()
+			attention += _note(site, name, said)
+		posted = []
+		for index, closed in enumerate(is_closed):
+			name, _state, journal_entry = family[index]
+			lines = parts[index]
+			if closed or (journal_entry and lines == held[index]):
+				continue
+			net = sum((line.net for line in lines), Decimal(0)) + (beyond if index == receiver else 0)
+			_write(site, name, replace(told, lines=tuple(lines), net=net), source)
+			if journal_entry:
+				_say(site, name, ATTENTION, f"{_still_cancelled(journal_entry)}{_REPLACED}")
+				state = ATTENTION
+			else:
+				state = _settle(site, store, name, rate)
+			posted += [name] * (state == POSTED)
+			attention += state == ATTENTION
+		return new, posted, attention
 
-	is_new, state = _in_transaction(site, store, work)
+	new, posted, attention = _in_transaction(site, store, work)
 	report.seen += 1
-	report.new += is_new
-	report.known += not state
-	report.posted += state == POSTED
-	report.attention += state == ATTENTION
-	if is_new or state == POSTED:
-		report.names.append(name)
+	report.new += len(new)
+	report.known += not (new or posted or attention)
+	report.posted += len(posted)
+	report.attention += attention
+	report.names += dict.fromkeys([*new, *posted])
+
+
+_REPLACED = (
+	"What was told of this statement since is written here now. Post it again when that is right: nothing is posted by"
+	" itself."
+)
+
+
+def _as_kept(settlement: Settlement) -> Settlement:
+	"""The statement as its payouts' rows have it, so that it is the same when it comes again."""
+	return replace(
+		settlement,
+		settlement_id=plain(settlement.settlement_id.strip()),
+		lines=tuple(
+			SettlementLine(
+				plain(line.order_id.strip())[:140],
+				_exact(line.gross),
+				tuple((plain(name), _exact(amount)) for name, amount in line.fees),
+				_exact(line.net),
+				plain(line.note)[:500],
+			)
+			for line in settlement.lines
+		),
+		net=None if settlement.net is None else _exact(settlement.net),
+	)
+
+
+def _note(site: FrappeSite, name: str, said: str) -> bool:
+	"""Write down what is told of a payout's posted lines now. True: a person has yet to look at it."""
+	site.db.execute(
+		f"UPDATE `tab{PAYOUT}` SET told_later_checked = CASE WHEN COALESCE(told_later, '') = %s"
+		" THEN told_later_checked ELSE 0 END, told_later = %s WHERE name = %s",
+		(said, said, name),
+	)
+	return bool(said) and not frappe.db.get_value(PAYOUT, name, "told_later_checked")
 
 
 def _look_again(site: FrappeSite, store: Store, report: PayoutReport) -> None:
@@ -242,27 +359,39 @@ def _in_transaction(site: FrappeSite, store: Store, work: Callable[[], T]) -> T:
 	raise AssertionError("ATTEMPTS must be at least 1")
 
 
-def _insert(site: FrappeSite, store: Store, name: str, settlement: Settlement, source: str) -> bool:
+def _insert(
+	site: FrappeSite, store: Store, settlement_id: str, source: str, follows: str | None = None
+) -> bool:
 	stamp = site.stamp(site.now())
 	return bool(
 		site.db.insert_missing(
 			PAYOUT,
-			("name", "creation", "modified", "owner", "modified_by", "store", "settlement_id", "source", "state"),
+			(
+				"name", "creation", "modified", "owner", "modified_by", "store", "settlement_id", "source", "state",
+				"follows",
+			),
 			[
 				(
-					name, stamp, stamp, frappe.session.user, frappe.session.user, store.name,
-					plain(settlement.settlement_id.strip()), source[:140], WAITING,
+					payout_name(store.name, settlement_id), stamp, stamp, frappe.session.user, frappe.session.user,
+					store.name, settlement_id, source[:140], WAITING, follows,
 				)
 			],
 		)
 	)  # fmt: skip
 
 
+def _insert_following(site: FrappeSite, store: Store, first: str, settlement_id: str, source: str) -> str:
+	"""A payout for what was told of a statement after it was posted: its id is the first one that is free."""
+	number = 2
+	while not _insert(site, store, f"{settlement_id}-{number}", source, first):
+		number += 1
+	return payout_name(store.name, f"{settlement_id}-{number}")
+
+
 def _write(site: FrappeSite, name: str, settlement: Settlement, source: str) -> None:
 	"""Make the payout and its lines say what the statement says."""
 	lines = settlement.lines
 	stamp = site.stamp(site.now())
-	net = settlement.net if settlement.net is not None else sum((line.net for line in lines), Decimal(0))
 	site.db.execute(
 		f"UPDATE `tab{PAYOUT}` SET paid_at = %s, currency = %s, gross = %s, fees = %s, net = %s, source = %s"
 		" WHERE name = %s",
@@ -271,7 +400,7 @@ def _write(site: FrappeSite, name: str, settlement: Settlement, source: str) -> 
 			settlement.currency,
 			sum((line.gross for line in lines), Decimal(0)),
 			sum((fees_of(line) for line in lines), Decimal(0)),
-			net,
+			settlement.net,
 			source[:140],
 			name,
 		),
@@ -288,9 +417,9 @@ def _write(site: FrappeSite, name: str, settlement: Settlement, source: str) -> 
 		),
 		[
 			(
-				uuid.uuid4().hex[:20], stamp, stamp, name, PAYOUT, "lines", idx, plain(line.order_id)[:140], line.gross,
-				fees_of(line), line.net, plain(line.note)[:500],
-				json.dumps({plain(fee): str(amount) for fee, amount in line.fees}, ensure_ascii=False),
+				uuid.uuid4().hex[:20], stamp, stamp, name, PAYOUT, "lines", idx, line.order_id, line.gross,
+				fees_of(line), line.net, line.note,
+				json.dumps({fee: str(amount) for fee, amount in line.fees}, ensure_ascii=False),
 			)
 			for idx, line in enumerate(lines, start=1)
 		],
@@ -339,11 +468,16 @@ def _settle(
 		trouble = trouble or str(error)
 	_write_matched(site, name, rows, matched)
 	problems = [one for one in matched if one.problem]
-	if trouble or (problems and not anyway):
-		reason = trouble or f"{len(problems)} of {len(matched)} lines differ from the books: see Problem."
+	doubt = _doubt(site, name)
+	if trouble or ((problems or doubt) and not anyway):
+		differ = (
+			f"{len(problems)} of {len(matched)} lines differ from the books: see Problem." if problems else ""
+		)
+		reason = trouble or f"{differ} {doubt}".strip()
 		_say(site, name, ATTENTION, _still_cancelled(journal_entry) + reason)
 		return ATTENTION
-	reason = f"Posted by {frappe.session.user} although {len(problems)} lines differ." if problems else ""
+	although = f"{len(problems)} lines differ" if problems else "the lines before it were told otherwise"
+	reason = f"Posted by {frappe.session.user} although {although}." if problems or doubt else ""
 	if not entry:
 		_say(site, name, POSTED, reason or "Everything in it comes to 0: there is nothing to post.")
 		return POSTED
@@ -365,6 +499,22 @@ def _settle(
 	site.checkpoint("payout: entry made")
 	_say(site, name, POSTED, reason, made)
 	return POSTED
+
+
+def _doubt(site: FrappeSite, name: str) -> str:
+	"""Why what was told later of a statement may be what was posted of it already, only told otherwise; '' = it is not."""
+	found = site.db.rows(
+		f"SELECT b.settlement_id FROM `tab{PAYOUT}` p JOIN `tab{PAYOUT}` b ON b.name = p.follows OR b.follows = p.follows"
+		" WHERE p.name = %s AND b.name <> p.name AND COALESCE(b.told_later, '') <> '' AND b.told_later_checked = 0"
+		" ORDER BY b.creation, b.name LIMIT 1",
+		(name,),
+	)
+	return (
+		f"{found[0][0]} was told otherwise after it was posted: this may be the same under another name. Look there, mark it"
+		" as checked, then check again."
+		if found
+		else ""
+	)
 
 
 def _latest(journal_entry: str) -> tuple[str, int]:
@@ -535,18 +685,21 @@ def books_of(site: FrappeSite, store: str, clearing: str, order_ids: Iterable[st
 def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> dict[str, OrderBooks]:
 	db = site.db
 	orders = {
-		order_id: (name, invoice or "", reason or "")
-		for name, order_id, invoice, reason in db.rows(
-			"SELECT o.name, o.order_id, si.name, o.reason FROM `tabMarketplace Order` o"
+		order_id: (name, invoice or "", reason or "", unallocated or "")
+		for name, order_id, invoice, reason, unallocated in db.rows(
+			"SELECT o.name, o.order_id, si.name, o.reason, pe.name FROM `tabMarketplace Order` o"
 			" LEFT JOIN `tabSales Invoice` si ON si.name = o.sales_invoice AND si.docstatus = 1"
+			" LEFT JOIN `tabPayment Entry` pe ON pe.name = o.payment_entry AND pe.docstatus = 1"
+			" AND pe.unallocated_amount > 0"
 			f" WHERE o.name IN ({_marks(ids)})",
 			[order_name(store, order_id) for order_id in ids],
 		)
 	}
 	# Every invoice of an order, its credit notes among them -> the order's own.
-	first_of = {invoice: invoice for _name, invoice, _reason in orders.values() if invoice}
+	first_of = {invoice: invoice for _name, invoice, _reason, _payment in orders.values() if invoice}
 	credits: dict[str, list[OpenCredit]] = {}
 	drafts: dict[str, str] = {}
+	unpaid: dict[str, Decimal] = {}
 	invoices = sorted(first_of)
 	for name, against, docstatus, outstanding, account, customer in (
 		db.rows(
@@ -565,6 +718,8 @@ def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> d
 			drafts[first] = name
 		elif outstanding < 0:
 			credits.setdefault(first, []).append(OpenCredit(name, account, customer, -_exact(outstanding)))
+		elif name == first:
+			unpaid[first] = _exact(outstanding)
 	paid: dict[str, Decimal] = {}
 	for invoice, amount in _paid(site, clearing, sorted(first_of)):
 		paid[first_of[invoice]] = paid.get(first_of[invoice], Decimal(0)) + amount
@@ -575,12 +730,13 @@ def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> d
 			invoice,
 			reason,
 			paid.get(invoice, Decimal(0)),
-			tuple(credits.get(invoice, ())),
+			tuple(owed_back(credits.get(invoice, ()), unpaid.get(invoice, Decimal(0)))),
 			sum((gross for _id, gross in settled.get(order_id, ())), Decimal(0)),
 			tuple(dict.fromkeys(settlement for settlement, _gross in settled.get(order_id, ()))),
 			drafts.get(invoice, ""),
+			unallocated,
 		)
-		for order_id, (name, invoice, reason) in orders.items()
+		for order_id, (name, invoice, reason, unallocated) in orders.items()
 	}
 
 
@@ -635,9 +791,9 @@ def _marks(values: Sequence[str]) -> str:
 	return ", ".join(["%s"] * len(values))
 
 
-def _exact(value: float | None) -> Decimal:
+def _exact(value: float | Decimal | None) -> Decimal:
 	"""An amount as the database holds it: nine decimals."""
-	return Decimal(repr(round(value or 0.0, 9))).normalize() + 0
+	return Decimal(repr(round(float(value or 0), 9))).normalize() + 0
 
 
 # -- accounts and currencies -----------------------------------------------------------------------------------------------
@@ -764,12 +920,12 @@ class Difference:
 
 
 def differences(store: str, start: Any, end: Any) -> list[Difference]:
-	"""What is open in a store's payouts of these days: payouts that are not posted, and orders that clearing still has
+	"""What is open in a store's payouts of these days: payouts that are not posted or are told otherwise now, and orders that clearing still has
 	something of, or too little, after all that was posted."""
 	site = FrappeSite()
 	rows = site.db.rows(
 		"SELECT p.name, p.settlement_id, p.paid_at, p.state, p.reason, p.currency, l.order_id, l.gross,"
-		" (j.name IS NOT NULL)"
+		" (j.name IS NOT NULL), CASE WHEN p.told_later_checked = 0 THEN COALESCE(p.told_later, '') ELSE '' END"
 		f" FROM `tab{PAYOUT}` p LEFT JOIN `tab{LINE}` l ON l.parent = p.name AND l.parenttype = %s"
 		" LEFT JOIN `tabJournal Entry` j ON j.name = p.journal_entry AND j.docstatus = 1"
 		" WHERE p.store = %s AND p.paid_at >= %s AND p.paid_at < DATE_ADD(%s, INTERVAL 1 DAY)"
@@ -790,13 +946,14 @@ def differences(store: str, start: Any, end: Any) -> list[Difference]:
 	found: list[Difference] = []
 	payouts: set[str] = set()
 	orders: set[str] = set()
-	for name, settlement_id, paid_at, state, reason, currency, order_id, gross, is_posted in rows:
+	for name, settlement_id, paid_at, state, reason, currency, order_id, gross, is_posted, told_later in rows:
 		head = (store, name, settlement_id, paid_at, state)
-		if state != POSTED and name not in payouts:
+		if name not in payouts:
 			payouts.add(name)
-			why = reason or "Not posted yet."
 			zero = Decimal(0)
-			found.append(Difference(*head, "", "", "", currency, zero, zero, zero, why))
+			for why in (told_later, "" if state == POSTED else reason or "Not posted yet."):
+				if why:
+					found.append(Difference(*head, "", "", "", currency, zero, zero, zero, why))
 		if not order_id or (is_posted and order_id in orders):
 			continue
 		one, said = books.get(order_id), _exact(gross)

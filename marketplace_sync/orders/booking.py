@@ -44,8 +44,12 @@ class Books:
 	payment: Paper | None = None
 	settled: bool = False
 	"""The submitted invoice is paid, whoever booked the payment."""
+	free: bool = False
+	"""The submitted invoice comes to nothing: there is nothing to be paid."""
+	invoiced: Mapping[str, int] = field(default_factory=dict)
+	"""Units by line id that the invoice has, of lines that have a row there."""
 	credited: Mapping[str, int] = field(default_factory=dict)
-	"""Units by line id that are in credit notes, drafts included."""
+	"""Units by line id that are in credit notes, whoever made them, drafts included."""
 
 	@property
 	def empty(self) -> bool:
@@ -109,11 +113,12 @@ def plan(
 	steps, problem = _forward(target, books)
 	if problem:
 		return Plan(steps, problem)
-	credit = {
-		line: units_back - books.credited.get(line, 0)
-		for line, units_back in _returned(order, units, back).items()
-		if units_back > books.credited.get(line, 0)
-	}
+	credit = {}
+	for line, units_back in _returned(order, units, back).items():
+		# The invoice may have fewer: what was cancelled before it left is not told apart afterwards.
+		rest = min(units_back, books.invoiced.get(line, units_back)) - books.credited.get(line, 0)
+		if rest > 0:
+			credit[line] = rest
 	if not credit or not target.credit_note:
 		return Plan(steps)
 	if not (books.invoice or Step.INVOICE in steps):
@@ -138,7 +143,7 @@ def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:
 		if Step.ORDER in steps and target.order_draft:
 			return tuple(steps), "Submit the Sales Order: the Sales Invoice is made from it."
 		steps.append(Step.INVOICE)
-	if target.paid and not books.payment and not books.settled:
+	if target.paid and not (books.payment or books.settled or books.free):
 		if books.invoice and books.invoice.draft:
 			return tuple(steps), f"Submit {books.invoice.name}: its payment is booked then."
 		if Step.INVOICE in steps and target.invoice_draft:
@@ -185,21 +190,45 @@ def wait(attempts: int) -> float:
 
 
 def match_rows(
-	lines: Sequence[tuple[str, str, int]], rows: Sequence[tuple[str, str, float]]
+	lines: Sequence[tuple[str, str, int, Decimal]], rows: Sequence[tuple[str, str, float, float]]
 ) -> dict[str, str]:
-	"""Order line id -> row of a document, from (line id, item, units) and (row, item, quantity) in their order.
+	"""Order line id -> row of a document, from (line id, item, units, price) and (row, item, quantity, rate).
 
-	The same item and quantity first, then the same item; no row twice. A line without a row is left out.
+	Of rows with the line's item the one with the nearest rate, for neither side keeps the order of the other; then one
+	with the same quantity. No row twice; a line without a row is left out.
 	"""
+	pairs = sorted(
+		(abs(float(price) - rate), qty != units, at, place, line, row)
+		for at, (line, item, units, price) in enumerate(lines)
+		for place, (row, code, qty, rate) in enumerate(rows)
+		if code == item
+	)
 	found: dict[str, str] = {}
-	left = list(rows)
-	for exact in (True, False):
-		for line, item, units in lines:
-			if line in found:
-				continue
-			for row in left:
-				if row[1] == item and (row[2] == units or not exact):
-					found[line] = row[0]
-					left.remove(row)
-					break
+	taken: set[str] = set()
+	for *_rank, line, row in pairs:
+		if line not in found and row not in taken:
+			found[line] = row
+			taken.add(row)
 	return found
+
+
+def uncarried(
+	needed: Mapping[tuple[str, str], Decimal], carried: Mapping[tuple[str, str], Decimal]
+) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that an order still holds: what it needs less what its documents carry.
+
+	What they carry in another warehouse than the order's counts too: a person sends it from there.
+	"""
+	elsewhere: dict[str, Decimal] = {}
+	for (item, warehouse), qty in carried.items():
+		if (over := qty - needed.get((item, warehouse), Decimal(0))) > 0:
+			elsewhere[item] = elsewhere.get(item, Decimal(0)) + over
+	rest: dict[tuple[str, str], Decimal] = {}
+	for (item, warehouse), qty in sorted(needed.items()):
+		missing = max(qty - carried.get((item, warehouse), Decimal(0)), Decimal(0))
+		found = min(missing, elsewhere.get(item, Decimal(0)))
+		if found:
+			elsewhere[item] -= found
+		if missing > found:
+			rest[item, warehouse] = missing - found
+	return rest

@@ -9,7 +9,7 @@ from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import Connector
 from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.orders.importing import authorised, pace_of
-from marketplace_sync.orders.inbox import ORDER, snapshot_of
+from marketplace_sync.orders.inbox import ORDER, shown, snapshot_of
 from marketplace_sync.sites.port import Site, Store
 
 ORDERS_PER_BATCH = 50
@@ -53,7 +53,7 @@ def complete(
 			ORDER,
 			("name", "fingerprint", "total", "snapshot"),
 			sorted(
-				(name, fingerprint, float(told[order.order_id].total or 0), snapshot_of(told[order.order_id]))
+				(name, fingerprint, shown(told[order.order_id].total), snapshot_of(told[order.order_id]))
 				for name, fingerprint, order in batch
 				if order.order_id in told
 			),

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.listings import switches
 from marketplace_sync.orders import held, own_sale
+from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.lines import Resolved, resolve
 from marketplace_sync.orders.status import LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
@@ -32,6 +36,12 @@ WAITING, ATTENTION, UP_TO_DATE = "Waiting", "Needs Attention", "Up to Date"
 TOKOPEDIA = "TOKOPEDIA"
 ORDERS_PER_TRANSACTION = 100
 ATTEMPTS = 5
+ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What a marketplace's order id is made of. Others could be taken for one another by a database's collation."""
+MOST_SHOWN = 999_999_999_999.0
+"""The largest amount that a Currency column takes. It is for people; documents are made of the snapshot."""
+
+_log = logging.getLogger("marketplace_sync")
 
 
 @dataclass(slots=True)
@@ -44,12 +54,15 @@ class Received:
 	"""Orders (new ones included) of which something is different now."""
 	names: list[str] = field(default_factory=list)
 	"""Marketplace Orders that changed."""
+	more: bool = False
+	"""There is more to be read already."""
 
 	def add(self, other: Received) -> None:
 		self.seen += other.seen
 		self.new += other.new
 		self.changed += other.changed
 		self.names += other.names
+		self.more = self.more or other.more
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,48 +115,164 @@ def fingerprint(order: RemoteOrder) -> str:
 def snapshot_of(order: RemoteOrder) -> str:
 	"""What `parse_order` makes the same order of, as JSON. A form shows it, so it has no markup in it."""
 	text = json.dumps(order.raw, ensure_ascii=False, separators=(",", ":"))
+	# Half a surrogate pair, as `connectors.answers.text` reads it: services cut words in the middle of an emoji.
+	text = text.encode("utf-8", "replace").decode()
 	return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def receive(
-	site: Site, store: Store, orders: Iterable[RemoteOrder], fetched_at: float, source: str
+	site: Site,
+	store: Store,
+	orders: Iterable[RemoteOrder],
+	fetched_at: float,
+	source: str,
+	ahead: float | None = None,
 ) -> Received:
 	"""Bring these snapshots, which were asked for at `fetched_at`, into the inbox. Commits.
 
 	Orders placed before the store's *Import Orders From* are left out. `source` is for the timeline: fetch (after a push), poll, look.
+	`ahead`: seconds by which our clock is ahead of the marketplace's; None = not known. An order that can't be taken in
+	keeps no other out: it is set aside. Raises what the database raises when it is not there.
 	"""
 	# In whole seconds, as orders' times are: what is bought in the second of connecting is not lost.
 	start = store.orders_from[:19]
 	latest: dict[str, RemoteOrder] = {}
+	odd: list[tuple[RemoteOrder, Exception]] = []
 	for order in orders:
-		if not order.order_id or site.stamp(order.created_at)[:19] < start:
+		if not order.order_id:
+			continue
+		try:
+			_check(order)
+			if order.created_at and site.stamp(order.created_at)[:19] < start:
+				continue
+		except (ValueError, OverflowError, OSError) as error:  # what `stamp` says of a time that is none
+			odd.append((order, error))
 			continue
 		before = latest.get(order.order_id)
 		if before is None or before.updated_at <= order.updated_at:
 			latest[order.order_id] = order
 	received = Received(seen=len(latest))
 	ids = sorted(latest)
-	for start in range(0, len(ids), ORDERS_PER_TRANSACTION):
-		piece = [latest[order_id] for order_id in ids[start : start + ORDERS_PER_TRANSACTION]]
-		for left in range(ATTEMPTS - 1, -1, -1):
-			try:
-				received.add(_receive(site, store, piece, fetched_at, source))
-				break
-			except Exception as error:
-				site.db.rollback()
-				if not left or not site.db.is_retriable(error):
-					raise
+	for start_at in range(0, len(ids), ORDERS_PER_TRANSACTION):
+		piece = [latest[order_id] for order_id in ids[start_at : start_at + ORDERS_PER_TRANSACTION]]
+		alike = len({order.order_id.casefold() for order in piece}) < len(piece)
+		error = None if alike else _try(site, store, piece, fetched_at, source, ahead, received)
+		if not (alike or error):
+			continue
+		for order in piece:
+			if error := _try(site, store, [order], fetched_at, source, ahead, received):
+				odd.append((order, error))
+	for order, error in odd:
+		_set_aside(site, store, order, error)
 	return received
 
 
+def _check(order: RemoteOrder) -> None:
+	"""Raises ValueError for what no row can be made of."""
+	if not ORDER_ID.fullmatch(order.order_id):
+		raise ValueError("an id like no other")
+
+
+def _try(
+	site: Site,
+	store: Store,
+	orders: Sequence[RemoteOrder],
+	fetched_at: float,
+	source: str,
+	ahead: float | None,
+	received: Received,
+) -> Exception | None:
+	"""Receive these together; returns why they can't be. Raises what says nothing of the orders."""
+	for left in range(ATTEMPTS - 1, -1, -1):
+		try:
+			received.add(_receive(site, store, orders, fetched_at, source, ahead))
+			break
+		except Exception as error:
+			site.db.rollback()
+			if is_interrupt(error):
+				raise
+			if not site.db.is_retriable(error):
+				return error
+			if not left:
+				raise
+	return None
+
+
+def _set_aside(site: Site, store: Store, order: RemoteOrder, error: Exception) -> None:
+	"""An order that we can't take in is shown as such where it can have a row, and always told in the log. Commits.
+
+	What was known of it stays as it is. Without a fingerprint nothing is booked of it, and its next snapshot is a change.
+	Neither place gets words of the order or of the error: they may be the buyer's.
+	"""
+	what = kind_of(error)
+	_log.warning("%s: order %.70s could not be taken in: %s", store.name, repr(order.order_id), what)
+	if not ORDER_ID.fullmatch(order.order_id):
+		return
+	name, now = order_name(store.name, order.order_id), site.now()
+	stamp = site.stamp(now)
+	site.db.commit()
+	site.db.insert_missing(
+		ORDER,
+		("name", "creation", "modified", "owner", "store", "order_id", "state", "status", "updated_at", "fetched_at"),
+		[
+			(
+				name, stamp, stamp, "Administrator", store.name, order.order_id, ATTENTION,
+				OrderStatus.UNKNOWN.value, -1.0, -1.0,
+			)
+		],
+	)  # fmt: skip
+	found = site.db.rows(f"SELECT order_id FROM `tab{ORDER}` WHERE name = %s", (name,))
+	if found and found[0][0] == order.order_id:
+		site.db.execute(
+			f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, fingerprint = '', updated_at = -1 WHERE name = %s",
+			(
+				ATTENTION,
+				f"The marketplace's latest answer about this order could not be taken in ({what}); what was known before"
+				" stays, nothing is booked. Book it by hand, and tell us.",
+				name,
+			),
+		)
+	site.db.commit()
+
+
+def kind_of(error: BaseException) -> str:
+	"""What an unexpected error was and where, without its own words or any variable: for logs, which strangers read."""
+	place = error.__traceback__
+	while place and place.tb_next:
+		place = place.tb_next
+	if not place:
+		return type(error).__name__
+	file = place.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+	return f"{type(error).__name__} at {file}:{place.tb_lineno}"
+
+
 def _receive(
-	site: Site, store: Store, orders: Sequence[RemoteOrder], fetched_at: float, source: str
+	site: Site,
+	store: Store,
+	orders: Sequence[RemoteOrder],
+	fetched_at: float,
+	source: str,
+	ahead: float | None,
 ) -> Received:
 	db = site.db
 	db.commit()
+	by_name = {order_name(store.name, order.order_id): order for order in orders}
+	# Most of what is read was read before. It must not wait for a row's lock, which booking may hold for long.
+	for name, updated_at, asked_at, text in db.rows(
+		"SELECT name, updated_at, fetched_at, fingerprint"
+		f" FROM `tab{ORDER}` WHERE name IN ({', '.join(['%s'] * len(by_name))})",
+		sorted(by_name),
+	):
+		if name not in by_name:
+			raise LookupError("another order's id differs from it in upper and lower case only")
+		order = by_name[name]
+		if (updated_at, asked_at) >= (order.updated_at, fetched_at) or text == fingerprint(order):
+			del by_name[name]
+	db.commit()
+	if not by_name:
+		return Received()
 	now = site.now()
 	stamp = site.stamp(now)
-	by_name = {order_name(store.name, order.order_id): order for order in orders}
 	new = db.insert_missing(
 		ORDER,
 		("name", "creation", "modified", "owner", "store", "order_id", "state", "updated_at", "fetched_at"),
@@ -167,7 +296,7 @@ def _receive(
 		name: by_name[name] for name, one in known.items() if one.fingerprint != fingerprint(by_name[name])
 	}
 	if changed:
-		_write(site, store, changed, known, source, now)
+		_write(site, store, changed, known, source, now, ahead)
 	db.commit()
 	site.checkpoint("inbox: received")
 	return Received(0, new, len(changed), sorted(changed))
@@ -191,6 +320,7 @@ def _write(
 	known: dict[str, _Known],
 	source: str,
 	now: float,
+	ahead: float | None,
 ) -> None:
 	db = site.db
 	stamp = site.stamp(now)
@@ -218,9 +348,9 @@ def _write(
 		holds[name] = holds_of(order, lines, booked=one.booked, has_left=left)
 		orders.append(
 			(
-				name, stamp, customer_of(store, order), plain(order.storefront), site.stamp(order.created_at),
-				order.status.value, plain(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
-				order.currency, float(order.total or 0), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
+				name, stamp, customer_of(store, order), _short(order.storefront), site.stamp(order.created_at),
+				order.status.value, _short(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
+				_short(order.currency), shown(order.total), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
 				fingerprint(order), snapshot_of(order), WAITING, now,
 			)
 		)  # fmt: skip
@@ -243,7 +373,9 @@ def _write(
 		" status = v.status, remote_status = v.remote, note = v.note, fulfilled_by_marketplace = v.theirs,"
 		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
 		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
-		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0",
+		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0,"
+		# What `_set_aside` said is over; what booking said it will say again.
+		" reason = CASE WHEN t.fingerprint = '' THEN '' ELSE t.reason END",
 	)  # fmt: skip
 	write_lines(db, {name: resolved[order.order_id] for name, order in changed.items()}, stamp)
 	items = held.held_items(db, names)
@@ -263,7 +395,7 @@ def _write(
 			for line in resolved[changed[name].order_id]
 			for units in _changes(changed[name], line, before, known[name])
 		],
-		now,
+		ahead,
 	)
 	outbox.record(db, now, [OutboxRow(item, kind=outbox.STOCK, cause=cause) for item in sorted(items)])
 	matched = {line.item for lines in resolved.values() for line in lines if line.matched and line.listing}
@@ -281,8 +413,8 @@ def _write_bare(site: Site, store: Store, bare: dict[str, RemoteOrder], source: 
 				name,
 				site.stamp(now),
 				order.status.value,
-				order.remote_status,
-				order.note[:500],
+				_short(order.remote_status),
+				plain(order.note)[:500],
 				fingerprint(order),
 				now,
 			)
@@ -308,12 +440,25 @@ def holds_of(
 		return {}
 	if order.status is OrderStatus.CANCELLED and not has_left:
 		return {}
+	# The units that a document would carry.
+	units = units_of(order, has_left)
 	found: dict[tuple[str, str], Decimal] = {}
 	for line in lines:
-		for item, qty in line.needed.items():
-			if line.warehouse:
-				found[item, line.warehouse] = found.get((item, line.warehouse), Decimal(0)) + qty
+		for item, each in line.parts.items():
+			if line.warehouse and units[line.line.line_id] > 0:
+				key = (item, line.warehouse)
+				found[key] = found.get(key, Decimal(0)) + each * units[line.line.line_id]
 	return found
+
+
+def _short(text: str) -> str:
+	"""A service's words in a Data column."""
+	return plain(text)[:140]
+
+
+def shown(amount: Decimal | None) -> float:
+	"""An amount of money in a Currency column; what is too large for one is cut."""
+	return max(-MOST_SHOWN, min(MOST_SHOWN, float(amount or 0)))
 
 
 # -- what the marketplace's own number lost ------------------------------------------------------------------------
@@ -390,8 +535,9 @@ def write_lines(db: Database, lines: dict[str, list[Resolved]], stamp: str) -> N
 		[
 			(
 				uuid.uuid4().hex[:20], stamp, stamp, name, ORDER, "items", idx, one.line.line_id,
-				one.line.product_id, one.line.sku_id, plain(one.line.seller_sku), plain(one.line.title)[:140], one.line.quantity,
-				one.line.cancelled, one.line.returned, float(one.line.unit_price), one.line.location_id, one.item or None,
+				_short(one.line.product_id), _short(one.line.sku_id), _short(one.line.seller_sku), _short(one.line.title),
+				one.line.quantity, one.line.cancelled, one.line.returned, shown(one.line.unit_price),
+				_short(one.line.location_id), one.item or None,
 				one.uom or None, one.warehouse or None, plain(one.problem)[:500],
 			)
 			for name in names
@@ -412,7 +558,7 @@ def event_row(
 	"""A line of an order's timeline: who said or did what, when."""
 	stamp = site.stamp(now)
 	return (
-		uuid.uuid4().hex[:20], stamp, stamp, store, order_id, now, source, plain(status)[:140], plain(summary)[:500], 0, 0.0,
+		uuid.uuid4().hex[:20], stamp, stamp, store, order_id, now, source, _short(status), plain(summary)[:500], 0, 0.0,
 	)  # fmt: skip
 
 
@@ -434,7 +580,7 @@ def record_push(
 	for order_id in sorted(set(order_ids)):
 		key = hashlib.sha1(f"{store}\n{delivery_id}\n{order_id}".encode()).hexdigest()[:20]
 		rows.append(
-			(key, stamp, stamp, store, order_id, now, "push", plain(status)[:140], plain(kind)[:140], 1, now)
+			(key, stamp, stamp, store, order_id, now, "push", _short(status), _short(kind), 1, now)
 		)
 	return site.db.insert_missing(EVENT, EVENT_COLUMNS, rows)
 
@@ -446,6 +592,8 @@ def due_orders(db: Database, store: str, now: float, limit: int) -> list[str]:
 		row[0]
 		for row in db.rows(
 			f"SELECT name FROM `tab{ORDER}` WHERE store = %s AND state IN ('{WAITING}', '{ATTENTION}') AND due_at <= %s"
+			# What could not be taken in has none.
+			" AND fingerprint <> ''"
 			f" ORDER BY due_at LIMIT {int(limit)}",
 			(store, now),
 		)

@@ -2,7 +2,8 @@
 
 When an order is newer than the last acknowledged write of its listing, the marketplace now shows what was acknowledged
 less what was sold: that is written down, and the drain finds nothing to send. Whenever that is not certain (a call in
-the air, an order as old as the write, units given back by a cancellation, several locations) the Acknowledged Qty is
+the air, an order as old as the write, units given back by a cancellation, several locations, a clock of theirs that
+nobody has told us) the Acknowledged Qty is
 not believed any more, and the number is sent whatever it is.
 
 It rests on one assumption: the marketplace takes the units off sale when the order is placed, paid or not.
@@ -18,15 +19,17 @@ from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import listing as rows
 
 MARGIN_SECONDS = 10.0
-"""An order counts as newer than a write when its time is later by so much: clocks differ, and orders' times are whole
-seconds."""
+"""An order counts as newer than a write when its time is later by so much: the difference of the clocks is measured to
+2 s, and orders' times are whole seconds."""
 
 
 def note(
-	site: Site, store: str, changes: Sequence[tuple[Resolved, int, RemoteOrder]], now: float
+	site: Site, store: str, changes: Sequence[tuple[Resolved, int, RemoteOrder]], ahead: float | None
 ) -> set[str]:
 	"""Write down what orders did to the marketplace's own numbers; `changes` are (line, units more than before, order).
 
+	`ahead`: seconds by which our clock, of which the times of writes are, is ahead of the marketplace's, of which the
+	times of orders are. While that is not known (None) every sale is a doubt.
 	In the caller's transaction. Returns the items whose listings have to be looked at.
 	"""
 	sold: dict[str, int] = {}
@@ -44,7 +47,7 @@ def note(
 		return set()
 	db = site.db
 	certain = [
-		(name, units, oldest[name] - MARGIN_SECONDS)
+		(name, units, 0.0 if ahead is None else oldest[name] + ahead - MARGIN_SECONDS)
 		for name, units in sorted(sold.items())
 		if name not in doubted
 	]

@@ -6,7 +6,7 @@ Decimals in the statement's currency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -29,7 +29,7 @@ class OpenCredit:
 	"""The receivable account that it is on."""
 	customer: str
 	amount: Decimal
-	"""Positive: what the customer is owed."""
+	"""Positive: what the customer is owed out of clearing (`owed_back`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class OrderBooks:
 	settled_in: tuple[str, ...] = ()
 	"""Settlement ids of those payouts."""
 	draft_credit_note: str = ""
+	unallocated: str = ""
+	"""The order's submitted Payment Entry, when a part of it is allocated to nothing."""
 
 	@property
 	def held(self) -> Decimal:
@@ -139,6 +141,63 @@ def total_problem(lines: Sequence[SettlementLine], net: Decimal | None) -> str:
 _OTHER_STATEMENT = "Import the statement again as a CSV file with the same Settlement ID, or book it by hand."
 
 
+# -- told again ----------------------------------------------------------------------------------------------------------
+def share_out(
+	told: Sequence[SettlementLine], held: Sequence[Sequence[SettlementLine]]
+) -> tuple[list[list[SettlementLine | None]], list[SettlementLine]]:
+	"""A statement that is told again beside the payouts that hold its lines: (for each line held what it is now, None =
+	no longer told; the lines that nobody holds). Both are statements `per_order`.
+
+	What is about no order has no name that stays: a file calls it otherwise than the marketplace. So it is known by its
+	amounts, and only what is told besides as many lines as are held is new: nothing comes in twice for a changed name.
+	"""
+	left = dict(enumerate(told))
+	now: list[list[SettlementLine | None]] = [[None] * len(lines) for lines in held]
+	keys: tuple[Callable[[SettlementLine], Hashable], ...] = (
+		lambda line: (line.order_id, _amounts(line), line.note, line.fees),
+		lambda line: (line.order_id, _amounts(line)),
+		lambda line: line.order_id,
+	)
+	for key in keys:
+		waiting: dict[Hashable, list[int]] = {}
+		for index in reversed(left):
+			waiting.setdefault(key(left[index]), []).append(index)
+		for found, lines in zip(now, held, strict=True):
+			for place, line in enumerate(lines):
+				if found[place] is None and (indexes := waiting.get(key(line))):
+					found[place] = left.pop(indexes.pop())
+	return now, list(left.values())
+
+
+def told_otherwise(posted: Sequence[SettlementLine], now: Sequence[SettlementLine | None]) -> str:
+	"""What is told of posted lines now (None = nothing) where that is something else, and the cure; '' = the same."""
+	changed = []
+	for line, other in zip(posted, now, strict=True):
+		if other is None or _amounts(line) != _amounts(other):
+			name = line.order_id or line.note or ", ".join(name for name, _amount in line.fees) or ADJUSTMENT
+			changed.append(f"{name}: posted {_sum(line)}, now {_sum(other) if other else 'not in it'}")
+	if not changed:
+		return ""
+	more = f"; and {len(changed) - CHANGES_SHOWN} more" if len(changed) > CHANGES_SHOWN else ""
+	return f"This statement is told otherwise now. {'; '.join(changed[:CHANGES_SHOWN])}{more}. {_OTHERWISE}"
+
+
+CHANGES_SHOWN = 5
+_OTHERWISE = (
+	"Compare it with the bank. Book the difference by hand and mark this as checked; or cancel the Journal Entry, import"
+	" the statement again and post it again."
+)
+
+
+def _amounts(line: SettlementLine) -> tuple[Decimal, Decimal, Decimal]:
+	"""Without the fees' names: a file has other ones."""
+	return line.gross, fees_of(line), line.net
+
+
+def _sum(line: SettlementLine) -> str:
+	return f"{line.gross:f} less fees {fees_of(line):f} = {line.net:f}"
+
+
 # -- matching ----------------------------------------------------------------------------------------------------------
 def match(lines: Sequence[SettlementLine], books: Mapping[str, OrderBooks]) -> list[Matched]:
 	"""Each line beside the books of its order (`books` by order id), with the difference and what is wrong."""
@@ -176,6 +235,11 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 			f"Clearing holds {books.held:f} for it, the statement says {gross:f}. The credit note"
 			f" {books.draft_credit_note} is a draft: check and submit it, then check again."
 		)
+	if books.unallocated:
+		return (
+			f"A part of {books.unallocated}, the order's own payment, is allocated to nothing. Allocate it to"
+			f" {books.sales_invoice} with Payment Reconciliation, then check again."
+		)
 	if not books.paid:
 		return (
 			f"{books.sales_invoice} is not paid into the store's clearing account. Make its Payment Entry (paid to the"
@@ -185,6 +249,20 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 		f"Clearing holds {books.held:f} for it, the statement says {gross:f}: a difference of {difference:f}. Correct"
 		" the documents and check again, or post anyway: then the difference stays open in the clearing account."
 	)
+
+
+def owed_back(credits: Iterable[OpenCredit], unpaid: Decimal) -> list[OpenCredit]:
+	"""What clearing owes for an order's open returns when `unpaid` of its invoice was never paid into it.
+
+	A return of what was not paid is settled between invoice and credit note: no money goes back.
+	"""
+	found = []
+	for credit in credits:
+		taken = min(credit.amount, unpaid)
+		unpaid -= taken
+		if credit.amount > taken:
+			found.append(replace(credit, amount=credit.amount - taken))
+	return found
 
 
 # -- the entry -----------------------------------------------------------------------------------------------------------

@@ -49,13 +49,16 @@ class Planner:
 		room = self._room()
 		if room <= 0:
 			return [], 0
-		listings, offers, off = self.read(room)
-		if not listings:
+		must_look = self._must_look()
+		planned = self._decide(room)
+		if must_look and any(plan.decision.step in (SEND_IT, READ_IT) for plan in planned):
+			self.look()
+			# Read anew, whatever the look found: another worker may have brought orders in since the first reading.
+			self.site.db.commit()
+			planned = self._decide(room)
+		if not planned:
 			return [], 0
 		now = self.site.now()
-		planned = [
-			self._decided(listing, offers.get((listing.item, listing.uom)), off, now) for listing in listings
-		]
 		self.site.checkpoint("plan: decided")
 		quiet = [plan for plan in planned if plan.decision.step in (SKIP_IT, HOLD_IT)]
 		calls = self._calls([plan for plan in planned if plan.decision.step in (SEND_IT, READ_IT)])[:room]
@@ -69,6 +72,13 @@ class Planner:
 		self.turn.reading.update(plan.listing.name for call in calls if call.reads for plan in call.planned)
 		self.site.checkpoint("plan: written")
 		return calls, len(quiet)
+
+	def _decide(self, room: int) -> list[Planned]:
+		listings, offers, off = self.read(room)
+		now = self.site.now()
+		return [
+			self._decided(listing, offers.get((listing.item, listing.uom)), off, now) for listing in listings
+		]
 
 	def may_go_on(self) -> bool:
 		"""Whether nobody has stopped the store meanwhile: its switch, its circuit, a Retry-After told to another worker."""
@@ -116,8 +126,6 @@ class Planner:
 		would be acknowledged with the quantity from before it.
 		"""
 		listings = self.due(room)
-		if listings and self.look():
-			listings = self.due(room)  # what the orders say of the marketplace's own numbers
 		self.site.checkpoint("plan: versions read")
 		# Settings are part of the answer, so they are read as late as the quantities.
 		self.turn.store = self.site.store(self.turn.name)
@@ -126,18 +134,22 @@ class Planner:
 			return [], {}, {}
 		return listings, *self.quantities(listings)
 
-	def look(self) -> bool:
+	def _must_look(self) -> bool:
+		"""Whether the inbox may lack orders. What an older look could not read holds nothing back any more."""
+		due = self.turn.store.import_orders and self.site.now() >= self.looked_at + LOOK_EVERY
+		if due:
+			self.raises_wait = False
+		return due
+
+	def look(self) -> None:
 		"""Orders first: bring the store's inbox up to date, so that what it sold is held before quantities are read.
 
-		Returns whether that changed anything. It never waits for booking. While the orders can't be read for a passing
+		Only made when there is something to send. It never waits for booking. While the orders can't be read for a passing
 		reason nothing is raised (what was sold meanwhile would be put on sale again); a store whose orders can't be read
 		at all is treated like one without, and its state says so.
 		"""
 		turn = self.turn
-		if not turn.store.import_orders or self.site.now() < self.looked_at + LOOK_EVERY:
-			return False
 		self.site.db.commit()
-		self.raises_wait = False
 		answered = True
 		try:
 			received = look(self.site, turn.store, turn.connector, lambda: turn.blocked_until)
@@ -156,10 +168,8 @@ class Planner:
 		self.looked_at = self.site.now() if answered else 0.0
 		if received.names:
 			self.site.wake_orders(turn.name)
-		if not received.changed:
-			return False
-		self.site.wake(fold(self.site, whole_stores=False) - {turn.name})
-		return True
+		if received.changed:
+			self.site.wake(fold(self.site, whole_stores=False) - {turn.name})
 
 	def due(self, room: int) -> list[Listing]:
 		"""The most urgent due listings for `room` calls, events before resyncs."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 from unittest.mock import patch
 
 import frappe
 from erpnext.accounts.doctype.payment_entry.payment_entry import get_payment_entry
+from erpnext.controllers.accounts_controller import update_child_qty_rate
+from erpnext.controllers.sales_and_purchase_return import make_return_doc
 from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note
 from frappe.utils import flt
 
@@ -235,6 +238,20 @@ class TestWay(OrderCase):
 		self.assert_done(row)
 		self.assertEqual((self.stock(), self.held(row.name)), ((100, 0), 0))
 
+	def test_an_order_that_costs_nothing_changes_like_any_other(self) -> None:
+		self.settle(Clearing=clearing(), Seller_Discount=_income())
+		for price, amounts in ((0, ()), (1_000, [("Seller Discount", -3_000, "all of it")])):
+			with self.subTest(price):
+				actual = self.stock()[0]
+				order = self.order(S.READY_TO_SHIP, line(self.item, 3, price), amounts=amounts)
+				self.book(order)
+				fewer = [[kind, str(amount + 1_000), name] for kind, amount, name in amounts]
+				changed = self.again(order, lines=[line(self.item, 3, price, cancelled=1)], amounts=fewer)
+				self.assert_done(self.book(changed), Sales_Order=1, Sales_Invoice=1)
+				self.assertEqual(self.stock(), (actual - 2, 0))
+				row = self.book(self.again(changed, S.DELIVERED))
+				self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+
 	def test_changed_after_it_left_shows_the_difference(self) -> None:
 		order = self.order(S.SHIPPED, line(self.item, 5))
 		row = self.book(order)
@@ -323,6 +340,45 @@ class TestReturns(OrderCase):
 		rest = frappe.get_doc("Sales Invoice", row.credit_note)
 		self.assertEqual(sorted(row.qty for row in rest.items), [-2, -1])
 		self.assertEqual(flt(note.grand_total + rest.grand_total, 2), -35_100)
+
+	def test_the_line_that_came_back_is_credited_whatever_the_order_of_lines(self) -> None:
+		dear, cheap = line(self.item, 1, 10_000), line(self.item, 1, 100, number=2)
+		order = self.order(S.SHIPPED, dear, cheap)
+		self.book(order)
+		row = self.book(self.again(order, lines=[cheap, {**dear, "returned": 1}]))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+		self.assertEqual(frappe.db.get_value("Sales Invoice", row.credit_note, "grand_total"), -10_000)
+
+	def test_credit_note_by_hand_is_not_repeated(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 5))
+		row = self.book(order)
+		note = make_return_doc("Sales Invoice", row.sales_invoice)
+		note.items[0].qty = note.items[0].stock_qty = -2
+		note.insert().submit()
+		frappe.db.commit()
+		order = self.again(order, lines=[line(self.item, 5, returned=2)])
+		self.assert_done(self.book(order), Sales_Order=1, Sales_Invoice=1)
+		row = self.book(self.again(order, lines=[line(self.item, 5, returned=3)]))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+		self.assertEqual(frappe.db.get_value("Sales Invoice", row.credit_note, "grand_total"), -10_000)
+
+	def test_cancelled_in_part_and_then_not_delivered(self) -> None:
+		order = self.order(S.READY_TO_SHIP, line(self.item, 3))
+		self.book(order)
+		order = self.again(order, lines=[line(self.item, 3, cancelled=1)], total="20000")
+		self.book(order)
+		order = self.again(order, S.SHIPPED)
+		self.book(order)
+		back = self.again(
+			order, S.CANCELLED, left=True, lines=[line(self.item, 3, returned=3)], total="30000"
+		)
+		row = self.book(back)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+		note = frappe.get_doc("Sales Invoice", row.credit_note)
+		self.assertEqual((note.grand_total, self.held(row.name)), (-20_000, 0))
+		note.submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(), self.available()), ((100, 0), 100))
 
 	def test_deleted_credit_note_is_not_made_again(self) -> None:
 		order = self.order(S.RETURNED, line(self.item, returned=1))
@@ -467,6 +523,107 @@ class TestPeople(OrderCase):
 		row = self.book(self.again(order, S.READY_TO_SHIP))
 		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
 
+	def test_closed_or_on_hold_is_held_until_it_is_opened(self) -> None:
+		for status in ("Closed", "On Hold"):
+			with self.subTest(status):
+				before = self.available()
+				order = self.order(S.OPEN, line(self.item, 4))
+				row = self.book(order)
+				self.change_status(row.sales_order, status)
+				self.assertEqual((self.held(row.name), self.available()), (4, before - 4))
+				booking.book_due(self.store)
+				self.assert_attention(self.row(row.name), row.sales_order, status)
+				row = self.book(self.again(order, S.READY_TO_SHIP))
+				self.assert_attention(row, row.sales_order, status)
+				self.assertEqual(self.documents(row.name), {"Sales Order": 1})
+				self.assertEqual((self.held(row.name), self.available()), (4, before - 4))
+				self.change_status(row.sales_order, "Draft")
+				self.assertEqual((self.held(row.name), self.available()), (0, before - 4))
+				booking.book_due(self.store)
+				self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+				self.assertEqual((self.held(row.name), self.available()), (0, before - 4))
+				self.change_status(row.sales_order, "Closed")
+				self.assertEqual(self.held(row.name), 0, "it has left")
+				self.assertEqual(self.row(row.name).state, "Up to Date")
+
+	def test_closed_after_a_part_was_delivered(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.item, 4)))
+		note = make_delivery_note(row.sales_order)
+		note.items[0].qty = 3
+		note.insert().submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(), self.held(row.name)), ((97, 1), 0))
+		self.change_status(row.sales_order, "Closed")
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((97, 0), 1, 96))
+
+	def test_fewer_units_by_update_items(self) -> None:
+		bundle = utils.item(is_stock_item=0)
+		frappe.get_doc(
+			doctype="Product Bundle", new_item_code=bundle, items=[{"item_code": self.item, "qty": 3}]
+		).insert()
+		order = self.order(S.OPEN, line(self.item, 4), line(bundle, 2, number=2))
+		row = self.book(order)
+		self.assertEqual((self.stock(), self.held(row.name)), ((100, 10), 0))
+		self.update_items(row.sales_order, 1, 1)
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 4), 6, 90))
+		booking.book_due(self.store)
+		self.assert_attention(self.row(row.name), row.sales_order, self.item)
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, self.item)
+		self.assertEqual((self.held(row.name), self.available()), (6, 90))
+		self.update_items(row.sales_order, 4, 2)
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 10), 0, 90))
+		booking.book_due(self.store)
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual(self.available(), 90)
+
+	def test_amended_with_fewer_units(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		old = frappe.get_doc("Sales Order", row.sales_order)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.docstatus, new.amended_from = 0, old.name
+		new.items[0].qty = 1
+		new.payment_schedule = []
+		new.insert().submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 1), 3, 96))
+		booking.book_due(self.store)
+		self.assert_attention(self.row(row.name), new.name, self.item)
+		self.assertEqual((self.held(row.name), self.available()), (3, 96))
+		row = self.book(self.again(order, lines=[line(self.item, 4, cancelled=3)], total="10000"))
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((self.stock(), self.held(row.name)), ((100, 1), 0))
+
+	def test_amended_to_another_warehouse(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.item, 4)))
+		old = frappe.get_doc("Sales Order", row.sales_order)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.docstatus, new.amended_from = 0, old.name
+		new.items[0].warehouse = utils.SPARE
+		new.insert().submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 0), 0, 100))
+		booking.book_due(self.store)
+		self.assert_done(self.row(row.name), Sales_Order=1)
+
+	def change_status(self, sales_order: str, status: str) -> None:
+		"""Looks before and after the commit: the stock is held in the person's own transaction."""
+		frappe.get_doc("Sales Order", sales_order).update_status(status)
+		frappe.db.commit()
+
+	def update_items(self, sales_order: str, *quantities: int) -> None:
+		"""What the dialog of *Update Items* sends."""
+		rows = [
+			{"docname": row.name, "item_code": row.item_code, "qty": qty, "rate": row.rate, "uom": row.uom,
+			 "conversion_factor": row.conversion_factor, "delivery_date": str(row.delivery_date)}
+			for row, qty in zip(frappe.get_doc("Sales Order", sales_order).items, quantities, strict=True)
+		]  # fmt: skip
+		update_child_qty_rate("Sales Order", json.dumps(rows), sales_order)
+		frappe.db.commit()
+
 	def test_a_copy_is_nobodys_order(self) -> None:
 		row = self.book(self.order(S.OPEN))
 		copied = frappe.copy_doc(frappe.get_doc("Sales Order", row.sales_order), ignore_no_copy=False)
@@ -484,6 +641,21 @@ class TestJurnal(OrderCase):
 	@classmethod
 	def prepare(cls) -> None:
 		cls.store = new_store("Jurnal style")
+
+	def test_amended_invoice_with_fewer_units(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.item, 4)))
+		old = frappe.get_doc("Sales Invoice", row.sales_invoice)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.docstatus, new.amended_from = 0, old.name
+		new.items[0].qty = 1
+		new.payment_schedule = []
+		new.insert().submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(), self.held(row.name), self.available()), ((99, 0), 3, 96))
+		booking.book_due(self.store)
+		self.assert_attention(self.row(row.name), new.name, self.item)
+		self.assertEqual((self.held(row.name), self.available()), (3, 96))
 
 	def test_invoice_without_order(self) -> None:
 		order = self.order(S.PENDING_PAYMENT)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from erpnext.accounts.doctype.payment_entry.payment_entry import get_payment_ent
 from erpnext.accounts.doctype.sales_invoice.sales_invoice import make_sales_return
 from frappe.utils import add_days, flt, get_system_timezone, nowdate
 
+from marketplace_sync.api import import_status
 from marketplace_sync.connectors.base import Capabilities, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.orders import Settlement, SettlementLine
 from marketplace_sync.erpnext import payouts
@@ -650,6 +652,148 @@ class TestPayouts(SiteTestCase):
 		self.assertEqual(payouts.post(self.payout().name), amendment.name)
 		self.assertEqual(self.entries(), [amendment.name])
 
+	# -- told again, otherwise -------------------------------------------------------------------------------------------
+	def test_what_is_added_to_a_posted_statement_is_a_payout_of_its_own(self) -> None:
+		one, other, third = self.order(100), self.order(70), self.order(30)
+		self.bring(self.statement(line(one, 100, {"Service Fee": 5}), line("", -3, note="Advertisement")))
+		first = self.payout().journal_entry
+		more = [line(other, 70, {"Service Fee": 2}), line("", -3, note="Advertisement")]
+		longer = self.statement(
+			more[0], line("", -3, note="Advertisement"), more[1], line(one, 100, {"Service Fee": 5}), net=157
+		)
+		report = self.bring(longer)
+		self.assertEqual((report.seen, report.new, report.posted, report.attention), (1, 1, 1, 0))
+		for _ in range(2):  # the overlap
+			report = self.bring(longer)
+			self.assertEqual((report.seen, report.known, report.new, report.posted), (1, 1, 0, 0))
+		second = self.payout("S1-2")
+		self.assertEqual((second.state, second.follows), ("Posted", self.payout().name), second.reason)
+		self.assertEqual([(row.order_id, row.net) for row in second.lines], [(other, 68), ("", -3)])
+		self.assertEqual(self.payout().journal_entry, first)
+		self.assertEqual(sorted(self.entries()), sorted([first, second.journal_entry]))
+		self.assertEqual(frappe.db.get_value("Journal Entry", second.journal_entry, "cheque_no"), "S1-2")
+		self.assertEqual(self.ledger(second.journal_entry), {"Bank": 65, "Fees": 5, "Clearing": -70})
+		self.bring(replace(longer, lines=(*longer.lines, line(third, 30)), net=D(187)))
+		self.assertEqual(self.payout("S1-3").state, "Posted")
+		self.assertEqual(len(self.entries()), 3)
+		self.assertEqual(self.clearing(one, other, third), 0)
+		self.assertEqual(self.report(), [])
+
+	def test_a_follow_up_that_differs_waits_and_says_what_is_told_now(self) -> None:
+		one, other, third = self.order(100), self.order(70, paid=False), self.order(30, paid=False)
+		self.bring(self.statement(line(one, 100)))
+		self.bring(self.statement(line(one, 100), line(other, 71)))
+		self.assertEqual(self.payout("S1-2").state, "Needs Attention")
+		self.bring(self.statement(line(one, 100), line(other, 70), line(third, 30)))
+		self.assertEqual([row.gross for row in self.payout("S1-2").lines], [70, 30])
+		self.bring(self.statement(line(one, 100), line(other, 70)))
+		self.assertEqual([row.gross for row in self.payout("S1-2").lines], [70])
+		self.pay(self.invoice_of(other))
+		self.bring()
+		self.assertEqual(self.payout("S1-2").state, "Posted")
+		self.assertEqual(len(self.entries()), 2)
+		self.assertEqual(self.clearing(one, other), 0)
+
+	def test_a_posted_line_that_is_told_otherwise_is_reported_until_a_person_has_looked(self) -> None:
+		one, other = self.order(100), self.order(50)
+		self.bring(self.statement(line(one, 100, {"Service Fee": 5}), line(other, 50)))
+		entry = self.payout().journal_entry
+		changed = self.statement(line(one, 100, {"Service Fee": 8}))
+		self.assertEqual((self.bring(changed).attention, self.bring(changed).known), (1, 0))
+		told = self.payout().told_later
+		self.assertIn(f"{one}: posted 100 less fees 5 = 95, now 100 less fees 8 = 92", told)
+		self.assertIn(f"{other}: posted 50 less fees 0 = 50, now not in it", told)
+		self.assertEqual((self.payout().state, self.payout().journal_entry), ("Posted", entry))
+		self.assertEqual(self.entries(), [entry])
+		_columns, rows = execute({"store": self.store})
+		self.assertEqual([(row["payout"], row["problem"]) for row in rows], [(self.payout().name, told)])
+		buttons.mark_checked(self.payout().name)
+		self.assertEqual((self.report(), self.bring(changed).known), ([], 1))
+		self.assertEqual(self.report(), [])  # the same again is no news
+		self.bring(self.statement(line(one, 100, {"Service Fee": 9}), line(other, 50)))
+		self.assertEqual(self.report(), [("", None)])
+		self.bring(self.statement(line(one, 100, {"Service Fee": 5}), line(other, 50)))
+		self.assertEqual((self.payout().told_later or "", self.report()), ("", []))
+
+	def test_a_total_that_no_longer_goes_with_posted_lines_is_reported(self) -> None:
+		order = self.order(100)
+		self.bring(self.statement(line(order, 100), net=100))
+		self.bring(self.statement(line(order, 100), net=90))
+		self.assertIn("a difference of -10", self.payout().told_later)
+		self.assertEqual(self.report(), [("", None)])
+
+	def test_nothing_is_added_by_itself_to_a_statement_whose_posted_lines_differ(self) -> None:
+		"""The same amount under another name (a file, say) must not be posted a second time."""
+		order = self.order(100)
+		self.bring(self.statement(line(order, 100), line("ADJUSTMENT1", 0, {"Penalty": 7})))
+		again = self.statement(line(order, 100), line("", 0, {"Penalty": 7}))
+		self.bring(again)
+		self.assertEqual(len(self.entries()), 1)
+		self.assertEqual(self.payout("S1-2").state, "Needs Attention")
+		self.assertIn("S1 was told otherwise", self.payout("S1-2").reason)
+		self.bring()
+		self.assertEqual(payouts.post(self.payout("S1-2").name), "")
+		buttons.mark_checked(self.payout().name)
+		self.assertTrue(payouts.post(self.payout("S1-2").name))
+
+	def test_a_statement_whose_entry_was_cancelled_is_replaced_and_posted_again_by_a_click(self) -> None:
+		one, other = self.order(100), self.order(50)
+		self.bring(self.statement(line(one, 100, {"Service Fee": 5})))
+		frappe.get_doc("Journal Entry", self.payout().journal_entry).cancel()
+		frappe.db.commit()
+		for _ in range(2):
+			self.bring(self.statement(line(one, 100, {"Service Fee": 8}), line(other, 50)))
+		self.assertEqual((self.payout().state, self.entries()), ("Needs Attention", []))
+		self.assertIn("is cancelled", self.payout().reason)
+		payouts.post(self.payout().name)
+		self.assertEqual(self.ledger(self.payout().journal_entry), {"Bank": 142, "Fees": 8, "Clearing": -150})
+		self.assertEqual(frappe.db.count("Marketplace Payout", {"store": self.store}), 1)
+
+	def test_a_follow_up_takes_no_id_that_is_a_statements_own(self) -> None:
+		one, other, third = self.order(100), self.order(70), self.order(30)
+		self.bring(self.statement(line(one, 100)), self.statement(line(third, 30), name="S1-2"))
+		self.bring(self.statement(line(one, 100), line(other, 70)))
+		self.assertEqual([row.order_id for row in self.payout("S1-3").lines], [other])
+		self.assertEqual(len(self.entries()), 3)
+
+	# -- returned before it was paid -------------------------------------------------------------------------------------
+	def test_an_order_that_was_cancelled_after_shipping_and_never_paid(self) -> None:
+		order = self.order(100, paid=False)
+		self.credit_note(order, 10)
+		self.bring(self.statement(line(order, 0, {"reverse_shipping_fee": 20})))
+		self.assertEqual(self.payout().state, "Posted", self.payout().reason)
+		self.assertEqual(self.ledger(self.payout().journal_entry), {"Bank": -20, "Fees": 20})
+		self.assertEqual(self.report(), [])
+
+	def test_a_payment_that_was_taken_off_its_invoice_is_allocated_again_not_made_again(self) -> None:
+		order = self.order(100, paid=False)
+		payment = self.pay(self.invoice_of(order))
+		frappe.db.set_value("Marketplace Order", order_name(self.store, order), "payment_entry", payment.name)
+		frappe.get_doc(
+			doctype="Unreconcile Payment", company=COMPANY, voucher_type="Payment Entry", voucher_no=payment.name,
+			allocations=[
+				{"reference_doctype": "Sales Invoice", "reference_name": self.invoice_of(order), "allocated_amount": 100}
+			],
+		).submit()  # fmt: skip
+		frappe.db.commit()
+		self.bring(self.statement(line(order, 100)))
+		self.assertIn(f"A part of {payment.name}", self.payout().lines[0].problem)
+
+	def test_a_return_is_taken_off_what_the_invoice_still_owes_first(self) -> None:
+		order = self.order(100, paid=False)
+		self.credit_note(order, 3)
+		doc = get_payment_entry(
+			"Sales Invoice", self.invoice_of(order), bank_account=self.accounts["Clearing"], party_amount=90
+		)
+		doc.update({"reference_no": order, "reference_date": nowdate()})
+		doc.insert()
+		doc.submit()
+		frappe.db.commit()
+		self.bring(self.statement(line(order, 70)))
+		self.assertEqual(self.payout().state, "Posted", self.payout().lines[0].problem)
+		self.assertEqual(self.ledger(self.payout().journal_entry), {"Bank": 70, "Clearing": -90})
+		self.assertEqual(self.clearing(order), 0)
+
 	# -- fetching --------------------------------------------------------------------------------------------------------
 	def test_statements_are_read_from_the_last_time_with_an_overlap(self) -> None:
 		fake = FakeConnector()
@@ -668,8 +812,20 @@ class TestPayouts(SiteTestCase):
 			self.bring(first, ServiceError(Outcome.REJECTED, "no"), second)
 		self.assertEqual(self.payout().state, "Posted")
 		self.assertEqual(frappe.db.get_value("Marketplace Store State", self.store, "settlements_cursor"), 0)
+		self.assertEqual(import_status(self.store)["settlements_error"], "no")
+		self.assertTrue(import_status(self.store)["settlements_error_at"])
 		report = self.bring(first, second)
 		self.assertEqual((report.known, report.posted), (1, 1))
+		self.assertEqual(import_status(self.store)["settlements_error"], "")
+		self.assertEqual(import_status(self.store)["settlements_error_at"], 0)
+
+	def test_what_breaks_off_for_any_reason_is_shown_without_its_details(self) -> None:
+		broken = patch.object(payouts, "_take", side_effect=ZeroDivisionError("secret"))
+		with broken, self.assertRaises(ZeroDivisionError):
+			self.bring(self.statement(line("A", 1)))
+		told = import_status(self.store)["settlements_error"]
+		self.assertIn("ZeroDivisionError", told)
+		self.assertNotIn("secret", told)
 
 	def test_a_refused_token_is_refreshed_once(self) -> None:
 		order = self.order(100)

@@ -143,6 +143,7 @@ class Seller(Shop):
 		super().__init__()
 		self.name = self.store(**settings)
 		self.market = Marketplace()
+		self.market.time_there = self.clock  # type: ignore[method-assign]
 		self.connectors[self.name] = self.market
 		self.site.transport = lambda _limit: Inline()  # type: ignore[method-assign,assignment]
 		self.woken_orders: list[str] = []
@@ -172,7 +173,7 @@ class Seller(Shop):
 
 	def receive(self, *orders: RemoteOrder, fetched: float | None = None, source: str = "poll") -> Received:
 		return receive(
-			self.site, self.settings, orders, self.clock.now if fetched is None else fetched, source
+			self.site, self.settings, orders, self.clock.now if fetched is None else fetched, source, 0.0
 		)
 
 	def drain(self, **timing: float) -> DrainReport:

@@ -19,6 +19,7 @@ from marketplace_sync.orders.booking import (
 	booked_fingerprint,
 	match_rows,
 	plan,
+	uncarried,
 	wait,
 )
 from marketplace_sync.orders.status import CHAIN, PRESETS, Action, Rule, rank, target
@@ -189,6 +190,15 @@ def test_unknown_status_keeps_what_there_is() -> None:
 	assert (found.steps, "ODD" in found.problem) == ((), True)
 
 
+@pytest.mark.parametrize("lines", [(), (a_line("A", 0),), (a_line("A", 2, cancelled=2),)])
+@pytest.mark.parametrize("books", [NONE, Books(order=SO), Books(order=SO, invoice=SI)])
+def test_an_order_that_cannot_be_read_undoes_nothing_and_is_shown(books: Books, lines: tuple) -> None:
+	order = replace(an_order(status=S.UNKNOWN, note="Its items can't be read."), lines=lines)
+	found = planned(order, books)
+	assert found.steps == ()
+	assert found.problem.startswith("Its items can't be read.") if not lines else found.problem
+
+
 def test_fingerprint_is_of_lines_and_amounts_only() -> None:
 	def of(order: RemoteOrder, **changes: Any) -> str:
 		order = replace(order, **changes)
@@ -204,9 +214,59 @@ def test_fingerprint_is_of_lines_and_amounts_only() -> None:
 
 
 def test_rows_of_lines() -> None:
-	lines = [("L1", "A", 1), ("L2", "A", 2), ("L3", "B", 1), ("L4", "C", 1)]
-	rows = [("r1", "A", 2.0), ("r2", "A", 1.0), ("r3", "B", 5.0)]
-	assert match_rows(lines, rows) == {"L1": "r2", "L2": "r1", "L3": "r3"}
+	def of(lines: str, rows: str) -> dict[str, str]:
+		"""Both as "name item units price"."""
+		given = [
+			(name, item, int(units), float(price))
+			for name, item, units, price in map(str.split, lines.split(", "))
+		]
+		there = [
+			(name, item, float(qty), float(rate))
+			for name, item, qty, rate in map(str.split, rows.split(", "))
+		]
+		return match_rows([(*one[:3], Decimal(repr(one[3]))) for one in given], there)
+
+	assert of("L1 A 1 9, L2 A 2 9, L3 B 1 9, L4 C 1 9", "r1 A 2 9, r2 A 1 9, r3 B 5 8") == {
+		"L1": "r2", "L2": "r1", "L3": "r3",
+	}  # fmt: skip
+	assert of("L2 A 1 100, L1 A 1 10000", "r1 A 1 10000, r2 A 1 100") == {"L1": "r1", "L2": "r2"}
+	assert of("L1 A 3 10000, L2 A 2 100", "r1 A 2 10000, r2 A 1 100") == {"L1": "r1", "L2": "r2"}
+	rounded = of("L1 A 1 3333.33333333, L2 A 2 3333.33", "r1 A 2 3333.33, r2 A 1 3333.33")
+	assert rounded == {"L1": "r2", "L2": "r1"}
+
+
+def test_no_more_is_credited_than_was_invoiced() -> None:
+	"""Cancelled in part before it left, so the invoice has fewer; then failed to be delivered."""
+	gone = an_order(a_line(quantity=3, returned=3), a_line("B", number=2), status=S.CANCELLED)
+	books = Books(order=SO, invoice=SI, invoiced={"L1": 2})
+	assert planned(gone, books, left=True).credit == {"L1": 2, "L2": 1}
+	seen = replace(books, credited={"L1": 2, "L2": 1})
+	assert planned(gone, seen, left=True).steps == ()
+
+
+def test_an_order_that_costs_nothing_is_not_final_before_it_leaves() -> None:
+	free = Books(order=SO, invoice=SI, free=True)
+	found = planned(an_order(status=S.READY_TO_SHIP), free, changed=True)
+	assert found.steps == (Step.UNDO, Step.ORDER, Step.INVOICE)
+	assert planned(an_order(status=S.SHIPPED), free, changed=True).steps == ()
+	assert planned(an_order(status=S.DELIVERED), free).steps == (), "nothing is owed"
+
+
+def test_what_documents_do_not_carry_is_held() -> None:
+	def of(needed: dict[str, int], carried: dict[str, int]) -> dict[str, int]:
+		"""Both as item@warehouse -> units."""
+
+		def pairs(units: dict[str, int]) -> dict[tuple[str, str], Decimal]:
+			return {tuple(key.split("@")): Decimal(count) for key, count in units.items()}
+
+		return {"@".join(key): int(count) for key, count in uncarried(pairs(needed), pairs(carried)).items()}
+
+	assert of({"A@W": 4}, {}) == {"A@W": 4}
+	assert of({"A@W": 4}, {"A@W": 4}) == {}
+	assert of({"A@W": 4, "B@W": 1}, {"A@W": 1, "B@W": 5}) == {"A@W": 3}
+	assert of({"A@W": 4}, {"A@V": 3}) == {"A@W": 1}, "a person sends it from elsewhere"
+	assert of({"A@W": 4, "A@V": 1}, {"A@V": 3}) == {"A@W": 2}
+	assert of({}, {"A@W": 4}) == {}
 
 
 def test_waiting_doubles_to_an_hour() -> None:

@@ -67,7 +67,7 @@ def test_a_long_absence_is_read_in_windows_without_a_gap():
 	put_state(seller, orders_cursor=NOW - 86_400)
 	importing.poll(seller.site, seller.name)
 	asked = [(since, until) for since, until, _ in seller.market.asked_orders]
-	assert len(asked) == 5
+	assert len(asked) == -(-(86_400 + importing.POLL_OVERLAP) // importing.WINDOW)
 	assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(asked))
 	assert asked[0][0] == NOW - 86_400 - importing.POLL_OVERLAP and asked[-1][1] >= NOW
 
@@ -467,3 +467,143 @@ def test_returns_that_cannot_be_read_do_not_keep_the_orders_out():
 		importing.due_poll(seller.site, seller.name)()
 	importing.due_poll(seller.site, seller.name)()
 	assert seller.row("O-1", "status") == ("Open",)
+
+
+# -- what must not stop it ---------------------------------------------------------------------------------------------
+def test_a_push_that_cannot_be_fetched_does_not_stop_the_polling():
+	seller = Seller()
+	push(seller, "1")
+	seller.market.fetch_orders = lambda pace, ids: (_ for _ in ()).throw(away())  # type: ignore[method-assign]
+	seller.market.order_pages = [[an_order(order_id="2")]]
+	with pytest.raises(ServiceError):
+		importing.import_due(seller.site, seller.name)
+	assert seller.row("2")
+
+
+def test_a_push_that_fails_each_time_keeps_no_returns_out():
+	seller = Seller()
+	push(seller, "1")
+	seller.market.fetch_orders = lambda pace, ids: (_ for _ in ()).throw(away())  # type: ignore[method-assign]
+	for _ in range(20):
+		with pytest.raises(ServiceError):
+			importing.import_due(seller.site, seller.name)
+		seller.clock.now += importing.POLL_EVERY
+	deep = [returns for _since, _until, returns in seller.market.asked_orders if returns]
+	assert len(deep) == 2
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.PARKED])
+def test_one_pushed_order_that_is_refused_is_asked_for_alone_and_given_up_in_the_end(outcome: Outcome):
+	seller = Seller()
+	really = seller.market.fetch_orders
+
+	def refusing(pace, ids):
+		if "made-up" in ids:
+			raise away(outcome)
+		return really(pace, ids)
+
+	seller.market.fetch_orders = refusing  # type: ignore[method-assign]
+	seller.market.order_pages = [[an_order(order_id=f"{n}") for n in range(7)]]
+	push(seller, *(f"{n}" for n in range(7)), "made-up")
+	assert importing.fetch_pushed(seller.site, seller.name).new == 7
+	for attempt in range(1, importing.MOST_ATTEMPTS + 1):
+		[(order, attempts, due)] = waiting(seller)
+		assert (order, attempts) == ("made-up", attempt)
+		seller.clock.now = due
+		importing.fetch_pushed(seller.site, seller.name)
+	assert waiting(seller) == []
+
+
+def test_a_fetch_in_doubt_is_counted_and_tried_later():
+	seller = Seller()
+	push(seller, "1")
+	seller.market.fetch_orders = lambda pace, ids: (_ for _ in ()).throw(away(Outcome.AMBIGUOUS))  # type: ignore[method-assign]
+	with pytest.raises(ServiceError):
+		importing.fetch_pushed(seller.site, seller.name)
+	assert [(order, attempts) for order, attempts, _due in waiting(seller)] == [("1", 1)]
+
+
+def test_a_look_that_fails_unexpectedly_does_not_stop_the_drain(caplog: pytest.LogCaptureFixture):
+	seller = Seller()
+	seller.market.changed_orders = lambda *a, **k: (_ for _ in ()).throw(KeyError("Budi"))  # type: ignore[method-assign]
+	dirty(seller, 12)
+	dirty(seller, 4, "B")
+	seller.drain()
+	assert seller.market.shown == {"10": 10, "20": 4}, "raises wait"
+	assert "KeyError" in caplog.text and "Budi" not in caplog.text
+	assert "KeyError" in state(seller)["orders_error"] and "Budi" not in state(seller)["orders_error"]
+
+
+def test_a_poll_that_fails_unexpectedly_says_so_without_the_buyers_words():
+	seller = Seller()
+	seller.market.changed_orders = lambda *a, **k: (_ for _ in ()).throw(KeyError("Budi"))  # type: ignore[method-assign]
+	with pytest.raises(ServiceError) as told:
+		importing.poll(seller.site, seller.name)
+	assert "KeyError" in str(told.value) and "Budi" not in str(told.value)
+	assert told.value.__context__ is None, "a log of it shows no variables of where it came from"
+	assert "KeyError" in state(seller)["orders_error"]
+
+
+def test_a_long_poll_stops_after_a_while_and_goes_on_where_it_was():
+	"""A job has minutes, and after an outage there are hours of orders."""
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW - 6 * 3_600, returns_cursor=NOW)
+	really = seller.market.changed_orders
+
+	def slow(pace, since, until, *, returns=False):
+		seller.clock.now += 40
+		return really(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = slow  # type: ignore[method-assign]
+	cursors = [state(seller)["orders_cursor"]]
+	for _ in range(100):
+		before = seller.clock.now
+		received = importing.due_poll(seller.site, seller.name)()
+		assert seller.clock.now - before <= 3 * 40
+		cursors.append(state(seller)["orders_cursor"])
+		if not received.more:
+			break
+	assert cursors == sorted(set(cursors)), "each goes on"
+	assert cursors[-1] > NOW and importing.due_poll(seller.site, seller.name) is None
+
+
+def test_a_long_poll_with_returns_goes_on_where_it_was():
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW, returns_cursor=NOW - 6 * 3_600)
+	really = seller.market.changed_orders
+
+	def slow(pace, since, until, *, returns=False):
+		seller.clock.now += 40
+		return really(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = slow  # type: ignore[method-assign]
+	for _ in range(100):
+		if not importing.due_poll(seller.site, seller.name)().more:
+			break
+	assert state(seller)["returns_cursor"] > NOW
+	assert all(
+		later[0] <= earlier[1] for earlier, later in itertools.pairwise(seller.market.asked_orders)
+	), "no gap"
+
+
+# -- another machine's clock -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ahead", [-600.0, -13.0, 5.0, 300.0])
+def test_orders_are_asked_for_by_the_marketplaces_clock(ahead: float):
+	"""`ahead`: how far our clock is before theirs. The answer before told it."""
+	seller = Seller()
+	seller.market.time_there = lambda: seller.clock.now - ahead  # type: ignore[method-assign]
+	look(seller)
+	assert seller.market.asked_orders == [
+		(NOW - importing.LOOK_OVERLAP - ahead, NOW + importing.AHEAD - ahead, False)
+	]
+	assert state(seller)["orders_cursor"] == NOW, "progress is kept by our own clock"
+
+
+def test_a_clock_that_the_first_answer_tells_has_the_window_read_again():
+	seller = Seller()
+	seller.market.time_there = lambda: seller.clock.now + 60 if seller.market.asked_orders else None  # type: ignore[method-assign]
+	look(seller)
+	assert [since for since, _until, _returns in seller.market.asked_orders] == [
+		NOW - importing.LOOK_OVERLAP,
+		NOW - importing.LOOK_OVERLAP + 60,
+	]

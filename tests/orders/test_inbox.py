@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -506,3 +508,159 @@ def test_a_snapshot_that_lost_its_lines_takes_nothing_away():
 	assert seller.receive(bare, fetched=NOW + 60).changed == 1
 	assert seller.held() == held and seller.lines("O-1", "item", "quantity") == lines
 	assert seller.row("O-1", "status", "remote_status", "state") == ("Unknown", "?", inbox.WAITING)
+
+
+# -- what can't be taken in --------------------------------------------------------------------------------------------
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark():
+	"""Services cut texts with emoji in them in the middle of a character."""
+	seller = Seller()
+	order = an_order(a_line("A", 2), raw=json.loads('{"buyer": "Budi \\ud83d", "key\\ud83d": 1}'))
+	assert seller.receive(order).new == 1
+	assert seller.row("O-1", "snapshot", "state") == ('{"buyer":"Budi ?","key?":1}', inbox.WAITING)
+	assert seller.held() == {("A", WAREHOUSE): 2}
+
+
+def test_texts_and_amounts_fit_their_columns():
+	"""A database that is asked for more than a column takes refuses the whole statement."""
+	seller = Seller()
+	long = "x" * 200
+	line = a_line(long, 1, number=77, location_id=long, unit_price=Decimal(10) ** 15)
+	line = replace(line, product_id=long, sku_id=long)
+	order = an_order(line, remote_status=long, storefront=long, currency=long, total=Decimal(10) ** 15)
+	assert seller.receive(order).new == 1
+	columns = ("remote_status", "storefront", "currency")
+	assert {len(text) for text in seller.row("O-1", *columns)} == {140}
+	[stored] = seller.lines("O-1", "product_id", "sku_id", "seller_sku", "location_id")
+	assert {len(text) for text in stored} == {140}
+	assert {status for _source, status in seller.timeline()} == {"x" * 140}
+	assert seller.row("O-1", "total") == (inbox.MOST_SHOWN,)
+	assert seller.lines("O-1", "unit_price") == [(inbox.MOST_SHOWN,)]
+
+
+def broken(seller: Seller, monkeypatch: pytest.MonkeyPatch, *order_ids: str) -> None:
+	"""The lines of these orders are too much for us, whatever we do."""
+	really = inbox.resolve
+
+	def failing(db: Any, store: Any, orders: Any, warehouses: Any) -> Any:
+		if {order.order_id for order in orders} & set(order_ids):
+			raise KeyError("Budi Santoso")
+		return really(db, store, orders, warehouses)
+
+	monkeypatch.setattr(inbox, "resolve", failing)
+
+
+def test_one_order_that_cannot_be_taken_in_is_set_aside(
+	monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+	seller = Seller()
+	broken(seller, monkeypatch, "O-2")
+	orders = [an_order(order_id=f"O-{n}", buyer="Budi Santoso") for n in (1, 2, 3)]
+	assert seller.receive(*orders).new == 2
+	assert seller.held() == {("A", WAREHOUSE): 2}
+	state, reason = seller.row("O-2", "state", "reason")
+	assert state == inbox.ATTENTION and "KeyError" in reason and "Budi" not in reason
+	assert "O-2" in caplog.text and seller.name in caplog.text and "Budi" not in caplog.text
+	# Nobody books what is not there, and the next snapshot that can be read is taken as the first.
+	assert f"{seller.name}-O-2" not in inbox.due_orders(seller.db, seller.name, NOW + 9e9, 9)
+	inbox.look_again(seller.db, NOW + 1)
+	assert f"{seller.name}-O-2" not in inbox.due_orders(seller.db, seller.name, NOW + 9e9, 9)
+	seller.db.commit()
+	monkeypatch.undo()
+	assert seller.receive(orders[1]).names == [f"{seller.name}-O-2"]
+	assert seller.held() == {("A", WAREHOUSE): 3}
+	assert seller.row("O-2", "state", "reason") == (inbox.WAITING, "")
+
+
+def test_a_later_snapshot_that_cannot_be_taken_in_takes_nothing_away(monkeypatch: pytest.MonkeyPatch):
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2)))
+	broken(seller, monkeypatch, "O-1")
+	seller.receive(an_order(a_line("A", 2), at=NOW + 5, status=S.CANCELLED))
+	assert seller.held() == {("A", WAREHOUSE): 2}
+	assert seller.row("O-1", "state", "status") == (inbox.ATTENTION, "Open")
+
+
+@pytest.mark.parametrize("created", [1.8e12, float("inf"), -1e15])
+def test_a_time_that_is_none_keeps_no_other_order_out(created: float):
+	seller = Seller()
+	seller.receive(an_order(order_id="O-1", created=created), an_order(order_id="O-2"))
+	assert seller.row("O-1", "state") == (inbox.ATTENTION,) and seller.row("O-2")
+
+
+def test_an_order_without_a_time_is_not_taken_for_an_old_one():
+	seller = Seller()  # imports from NOW on
+	assert seller.receive(an_order(a_line("A", 2), created=0.0)).new == 1
+	assert seller.held() == {("A", WAREHOUSE): 2}
+
+
+@pytest.mark.parametrize("order_id", ["x" * 141, "é", "O 1", "a/b"])
+def test_an_id_that_no_service_gives_is_told_in_the_log_only(
+	order_id: str, caplog: pytest.LogCaptureFixture
+):
+	seller = Seller()
+	assert seller.receive(an_order(order_id=order_id), an_order(order_id="O-2")).new == 1
+	assert seller.db.rows("SELECT COUNT(*) FROM `tabMarketplace Order`") == [(1,)]
+	assert "could not be taken in" in caplog.text and len(caplog.text) < 400
+
+
+def test_ids_that_the_database_takes_for_one_are_never_mixed(monkeypatch: pytest.MonkeyPatch):
+	"""MariaDB's collation knows no upper and lower case: a statement about "o-1" finds the row of "O-1"."""
+	seller = Seller()
+	really = seller.db.rows
+	seller.receive(an_order(a_line("A", 2), order_id="O-1"))
+
+	def blind(query: str, params: Any = ()) -> Any:
+		return really(query.replace("name IN (", "name COLLATE NOCASE IN ("), params)
+
+	monkeypatch.setattr(seller.db, "rows", blind)
+	seller.receive(an_order(a_line("B", 1, number=2), order_id="o-1", at=NOW + 5), an_order(order_id="O-2"))
+	monkeypatch.undo()
+	assert seller.held() == {("A", WAREHOUSE): 3}
+	assert seller.row("O-1", "state") == (inbox.WAITING,) and seller.row("O-2")
+
+
+def test_two_alike_in_one_batch_are_received_one_by_one(monkeypatch: pytest.MonkeyPatch):
+	seller, pieces = Seller(), []
+	really = inbox._receive
+	monkeypatch.setattr(
+		inbox, "_receive", lambda *args: pieces.append([one.order_id for one in args[2]]) or really(*args)
+	)
+	seller.receive(an_order(order_id="a"), an_order(order_id="A"), an_order(order_id="b"))
+	assert sorted(pieces) == [["A"], ["a"], ["b"]]
+
+
+def test_what_is_logged_of_a_failure_has_nothing_of_the_buyer():
+	assert "Budi" not in repr(an_order(buyer="Budi Santoso"))
+
+
+def test_a_database_that_is_away_sets_nothing_aside():
+	seller = Seller()
+
+	def away(*args: Any, **kwargs: Any) -> int:
+		raise sqlite3.OperationalError("disk I/O error")
+
+	seller.db.insert_missing = away  # type: ignore[method-assign]
+	with pytest.raises(sqlite3.OperationalError):
+		seller.receive(an_order())
+
+
+def test_snapshots_that_say_the_same_wait_for_nobody():
+	"""Booking holds an order's row for as long as ERPNext takes; a look meets the same orders again and again."""
+	seller = Seller()
+	seller.receive(an_order(at=NOW + 5))
+
+	def never(*args: Any, **kwargs: Any) -> int:
+		raise AssertionError("a row was locked")
+
+	seller.db.insert_missing = seller.db.update_many = never  # type: ignore[method-assign]
+	assert seller.receive(an_order(at=NOW + 5), fetched=NOW + 60).changed == 0
+	assert seller.receive(an_order(at=NOW, status=S.CANCELLED), fetched=NOW + 60).changed == 0
+
+
+# -- nothing is given up too early -------------------------------------------------------------------------------------
+def test_goods_that_are_away_are_held_though_the_cancellation_does_not_say_so():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 3), status=S.SHIPPED))
+	gone = a_line("A", 3, cancelled=3)
+	seller.receive(an_order(gone, at=NOW + 5, created=NOW, status=S.CANCELLED, left=False))
+	assert seller.held() == {("A", WAREHOUSE): 3}

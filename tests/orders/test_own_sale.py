@@ -8,6 +8,8 @@ import pytest
 
 from marketplace_sync.connectors.base import Outcome
 from marketplace_sync.connectors.orders import OrderStatus
+from marketplace_sync.orders import importing
+from marketplace_sync.orders.inbox import receive
 from marketplace_sync.orders.own_sale import MARGIN_SECONDS
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
@@ -227,7 +229,7 @@ class Comparing(Marketplace):
 def comparing() -> Seller:
 	seller = Seller()
 	market = Comparing()
-	market.shown = seller.market.shown
+	market.shown, market.time_there = seller.market.shown, seller.clock  # type: ignore[method-assign]
 	seller.market = seller.connectors[seller.name] = market
 	return seller
 
@@ -276,3 +278,45 @@ def test_a_lost_read_back_of_a_doubt_is_not_taken_for_a_nightly_check():
 		seller.drain()
 		seller.clock.now += 60
 	assert seller.market.shown["10"] == 10 == belief(seller)[0]
+
+
+# -- another machine's clock -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ahead", [-60.0, -13.0, 0.0, 13.0, 60.0])
+@pytest.mark.parametrize("after", [-11.0, 11.0])
+def test_times_are_compared_by_one_clock(ahead: float, after: float):
+	"""The order was placed so many seconds after the write; `ahead` is our clock's lead over the marketplace's."""
+	seller = Seller(orders_from="")
+	seller.set("Marketplace Listing", seller.listings["A"], acked_at=NOW)
+	order = an_order(a_line("A", 3), created=NOW + after - ahead)
+	receive(seller.site, seller.settings, [order], NOW + 20, "poll", ahead)
+	assert belief(seller) == ((7, rows.BELIEVE) if after > 0 else (10, rows.SEND))
+
+
+def test_a_clock_that_nobody_knows_is_a_doubt():
+	seller = Seller()
+	receive(seller.site, seller.settings, [an_order(a_line("A", 3))], NOW, "poll")
+	assert belief(seller) == (10, rows.SEND)
+
+
+def test_a_buyer_between_look_and_write_while_the_clocks_differ():
+	"""The write overwrites the sale. By the marketplace's clock the order is much newer than the write; it is not."""
+	seller = Seller()
+	theirs = 60.0
+	seller.market.time_there = lambda: seller.clock.now + theirs  # type: ignore[method-assign]
+	seller.db.execute("UPDATE `tabBin` SET reserved_qty = 1 WHERE item_code = 'A'")
+	record(seller.db, NOW, [OutboxRow("A", cause="Sales Order 1")])
+	seller.db.commit()
+
+	def meanwhile() -> None:
+		seller.market.meanwhile = lambda: None
+		seller.market.sell(an_order(a_line("A", 1), at=NOW + theirs))
+
+	seller.market.meanwhile = meanwhile
+	seller.drain()
+	assert seller.market.shown["10"] == 9, "the sale was overwritten"
+	for _ in range(3):
+		seller.clock.now += 1
+		importing.poll(seller.site, seller.name)
+		fold(seller.site)
+		seller.drain()
+	assert seller.market.shown["10"] == 8

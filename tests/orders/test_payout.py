@@ -20,7 +20,10 @@ from marketplace_sync.orders.payout import (
 	entry_lines,
 	fees_of,
 	match,
+	owed_back,
 	per_order,
+	share_out,
+	told_otherwise,
 	total_problem,
 )
 from marketplace_sync.orders.payout_file import PayoutFileError, read_file
@@ -91,6 +94,41 @@ def test_a_line_that_does_not_add_up_is_told_with_the_difference():
 	)
 
 
+# -- told again -----------------------------------------------------------------------------------------------------------
+def test_what_is_told_again_stays_where_it_is_and_the_rest_is_new():
+	a, b, c = line("A", "100", "90", Commission_Fee="10"), line("B", "50", "50"), line("C", "5", "5")
+	again = line("A", "100", "90", "a note", commission="10")
+	assert share_out([c, b, again], [[a], [b]]) == ([[again], [b]], [c])
+	assert share_out([b], [[a], []]) == ([[None], []], [b])
+
+
+def test_lines_without_an_order_are_known_by_their_amounts_whatever_they_are_called():
+	two, three, four = (line("", "0", f"-{n}", Fee=str(n)) for n in (2, 3, 4))
+	renamed = line("", "0", "-2", "Iklan", Advertisement="2")
+	assert share_out([three, two], [[two]]) == ([[two]], [three])
+	assert share_out([renamed], [[two]]) == ([[renamed]], [])
+	# Changed, not new: else it would be posted a second time.
+	assert share_out([four], [[two]]) == ([[four]], [])
+	assert share_out([two, two], [[two]]) == ([[two]], [two])
+
+
+def test_each_keeps_its_own_of_two_equal_amounts():
+	fine, ad = line("", "0", "-2", "Fine", Fine="2"), line("", "0", "-2", "Ad", Ad="2")
+	assert share_out([ad, fine], [[fine], [ad]]) == ([[fine], [ad]], [])
+
+
+def test_only_what_has_other_amounts_is_told_otherwise():
+	a, b = line("A", "100", "90", Commission_Fee="10"), line("B", "50", "50")
+	assert told_otherwise([a, b], [line("A", "100.0", "90", "renamed", Cut="10"), b]) == ""
+	assert "A: posted 100 less fees 10 = 90, now 100 less fees 11 = 89." in told_otherwise(
+		[a, b], [line("A", "100", "89", Commission_Fee="11"), b]
+	)
+	assert "B: posted 50 less fees 0 = 50, now not in it." in told_otherwise([a, b], [a, None])
+	many = told_otherwise([b] * 12, [None] * 12)
+	assert many.count("posted 50") == 5
+	assert "and 7 more" in many
+
+
 # -- matching ------------------------------------------------------------------------------------------------------------
 def problem(gross: str, found: OrderBooks | None) -> tuple[Decimal, str]:
 	(one,) = match([line("A", gross, gross)], {"A": found} if found else {})
@@ -124,6 +162,21 @@ def test_a_return_is_less_in_clearing_and_so_is_what_another_payout_settled():
 	assert problem("70", books("100", credits=(credit,))) == (D(0), "")
 	assert problem("-30", books("100", "100", settled_in=("S0",), credits=(credit,))) == (D(0), "")
 	assert problem("40", books("100", "60", settled_in=("S0",))) == (D(0), "")
+
+
+def test_a_return_of_what_was_never_paid_is_not_paid_back():
+	def net(unpaid: str, *credits: str) -> list[Decimal]:
+		return [
+			one.amount
+			for one in owed_back(
+				[OpenCredit(f"INV-{c}", "Debtors", "Store", D(c)) for c in credits], D(unpaid)
+			)
+		]
+
+	assert net("0", "30", "20") == [D(30), D(20)]
+	assert net("100", "100") == []
+	assert net("35", "30", "20") == [D(15)]
+	assert net("10", "30") == [D(20)]
 
 
 # -- the entry ---------------------------------------------------------------------------------------------------------

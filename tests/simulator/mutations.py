@@ -106,8 +106,8 @@ def _instead(module: ModuleType, name: str, other: object) -> Callable[[], Abstr
 
 
 class _NeverLooks(Planner):
-	def look(self) -> bool:
-		return False
+	def look(self) -> None:
+		pass
 
 
 class _NoLook(Drain):

@@ -120,6 +120,13 @@ function show_import(frm) {
 					esc(told.orders_error),
 				])
 			);
+		if (told.settlements_error)
+			alarms.push(
+				__("Payouts could not be fetched since {0}: {1}", [
+					marketplace_sync.time(told.settlements_error_at),
+					esc(told.settlements_error),
+				])
+			);
 		const cards = [
 			["Needs Attention", __("Needing Attention"), "btn-warning"],
 			["Waiting", __("Waiting"), "btn-default"],

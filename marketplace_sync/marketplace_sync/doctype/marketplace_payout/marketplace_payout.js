@@ -33,7 +33,7 @@ frappe.ui.form.on("Marketplace Payout", {
 					  )
 					: post(0)
 			);
-			if (doc.lines.some((line) => line.problem))
+			if (doc.follows || doc.lines.some((line) => line.problem))
 				frm.add_custom_button(__("Post Anyway"), () =>
 					frappe.confirm(
 						__(
@@ -42,6 +42,18 @@ frappe.ui.form.on("Marketplace Payout", {
 						),
 						() => post(1)
 					)
+				);
+		}
+		if (doc.told_later && !doc.told_later_checked) {
+			frm.page.set_indicator(__("Told Otherwise"), "orange");
+			if (may)
+				frm.add_custom_button(__("Mark as Checked"), () =>
+					frappe
+						.xcall(
+							"marketplace_sync.marketplace_sync.doctype.marketplace_payout.marketplace_payout.mark_checked",
+							{ payout: doc.name }
+						)
+						.then(() => frm.reload_doc())
 				);
 		}
 		frm.add_custom_button(__("Payout Differences"), () =>

@@ -31,6 +31,7 @@ class MarketplacePayout(Document):
 		currency: DF.Link | None
 		difference: DF.Currency
 		fees: DF.Currency
+		follows: DF.Link | None
 		gross: DF.Currency
 		journal_entry: DF.Link | None
 		lines: DF.Table[MarketplacePayoutLine]
@@ -41,6 +42,8 @@ class MarketplacePayout(Document):
 		source: DF.Data | None
 		state: DF.Literal["Waiting", "Needs Attention", "Posted"]
 		store: DF.Link
+		told_later: DF.SmallText | None
+		told_later_checked: DF.Check
 	# end: auto-generated types
 
 	def validate(self) -> None:
@@ -61,6 +64,16 @@ def post(payout: str, anyway: bool = False) -> dict[str, Any]:
 	return frappe.db.get_value(
 		"Marketplace Payout", payout, ["state", "reason", "journal_entry"], as_dict=True
 	)
+
+
+@frappe.whitelist(methods=["POST"])
+def mark_checked(payout: str) -> None:
+	"""What is told of a posted payout now has been looked at: it leaves Payout Differences."""
+	_check_role()
+	frappe.get_doc("Marketplace Payout", payout).check_permission("read")
+	from marketplace_sync.erpnext import payouts
+
+	payouts.mark_checked(payout)
 
 
 @frappe.whitelist(methods=["POST"])

@@ -1,7 +1,8 @@
 frappe.listview_settings["Marketplace Payout"] = {
-	add_fields: ["state", "journal_entry", "currency"],
+	add_fields: ["state", "journal_entry", "currency", "told_later", "told_later_checked"],
 	hide_name_column: true,
 	get_indicator(doc) {
+		if (doc.told_later && !doc.told_later_checked) return [__("Told Otherwise"), "orange", "told_later,is,set|told_later_checked,=,0"];
 		const colour = { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue";
 		return [__(doc.state), colour, `state,=,${doc.state}`];
 	},

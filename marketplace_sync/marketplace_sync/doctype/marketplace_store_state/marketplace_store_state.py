@@ -41,6 +41,8 @@ class MarketplaceStoreState(Document):
 		refresh_unclear: DF.Check
 		returns_cursor: DF.Float
 		settlements_cursor: DF.Float
+		settlements_error: DF.SmallText | None
+		settlements_error_at: DF.Float
 		shop_cipher: DF.Data | None
 		store: DF.Link
 		swept_at: DF.Float

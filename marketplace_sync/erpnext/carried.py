@@ -1,0 +1,95 @@
+"""Held Qty of an order beside its documents: what it needs less what they carry.
+
+An order is booked whole or not at all; but people close a Sales Order, put it on hold, take units out of it with *Update
+Items*, or amend a document with fewer. What is then neither reserved nor gone is sold all the same, and held.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import frappe
+
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders.booking import uncarried
+from marketplace_sync.orders.inbox import ORDER
+from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.sites.port import Store
+
+NOT_RESERVING = ("Closed", "On Hold")
+"""Statuses of a submitted Sales Order."""
+_BACK = (OrderStatus.CANCELLED, OrderStatus.RETURNED)
+
+
+def settle(
+	site: FrappeSite, store: Store, row: frappe._dict, order: RemoteOrder
+) -> dict[tuple[str, str], Decimal]:
+	"""Make the order's holds what its documents don't carry, and tell the items; returns the holds. No commit.
+
+	`row` is the Marketplace Order with the documents that are its own now, locked by the caller; the flags in it follow.
+	"""
+	has_left = bool(row.has_left)
+	carried = _carried(row.sales_order or "", row.sales_invoice or "")
+	lines = inbox.resolve_again(site, store, row.name, order, booked=False, has_left=has_left)
+	rest = uncarried(inbox.holds_of(order, lines, booked=False, has_left=has_left), carried)
+	if carried and order.status in _BACK:
+		rest = {}  # what was booked is what had left
+	held.hold(site.db, store.name, {row.name: rest})
+	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
+	frappe.db.sql(
+		f"UPDATE `tab{ORDER}` SET stock_booked = %s, holding = %s WHERE name = %s",
+		(row.stock_booked, row.holding, row.name),
+	)
+	return rest
+
+
+def holds(name: str) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that a Marketplace Order holds now."""
+	found = frappe.db.sql(
+		f"SELECT item_code, warehouse, qty FROM `tab{held.TABLE}` WHERE marketplace_order = %s", name
+	)
+	return {(item, warehouse): _units(qty) for item, warehouse, qty in found}
+
+
+def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that these documents reserve or have taken, components of bundles included.
+
+	A Sales Order that is open carries all its units: those that were delivered are gone, the others are reserved. Units that
+	came back were delivered once. An invoice made of it takes none besides.
+	"""
+	delivered = "(r.delivered_qty + r.returned_qty)"
+	dead = f"o.status IN {NOT_RESERVING!r}"
+	found: dict[tuple[str, str], Decimal] = {}
+	for item, warehouse, qty in frappe.db.sql(
+		f"""
+		SELECT r.item_code, r.warehouse, IF({dead}, {delivered} * r.conversion_factor, r.stock_qty)
+		FROM `tabSales Order Item` r JOIN `tabSales Order` o ON o.name = r.parent
+		WHERE o.name = %(order)s AND o.docstatus = 1
+		UNION ALL
+		SELECT p.item_code, p.warehouse, IF({dead}, p.qty * {delivered} / r.qty, p.qty)
+		FROM `tabPacked Item` p JOIN `tabSales Order Item` r ON r.name = p.parent_detail_docname
+		JOIN `tabSales Order` o ON o.name = p.parent
+		WHERE p.parenttype = 'Sales Order' AND o.name = %(order)s AND o.docstatus = 1
+		UNION ALL
+		SELECT r.item_code, r.warehouse, r.stock_qty
+		FROM `tabSales Invoice Item` r JOIN `tabSales Invoice` i ON i.name = r.parent
+		WHERE i.name = %(invoice)s AND i.docstatus = 1 AND i.update_stock = 1
+		AND NOT (%(order)s <> '' AND COALESCE(r.sales_order, '') = %(order)s)
+		UNION ALL
+		SELECT p.item_code, p.warehouse, p.qty
+		FROM `tabPacked Item` p JOIN `tabSales Invoice Item` r ON r.name = p.parent_detail_docname
+		JOIN `tabSales Invoice` i ON i.name = p.parent
+		WHERE p.parenttype = 'Sales Invoice' AND i.name = %(invoice)s AND i.docstatus = 1 AND i.update_stock = 1
+		AND NOT (%(order)s <> '' AND COALESCE(r.sales_order, '') = %(order)s)
+		""",
+		{"order": sales_order, "invoice": sales_invoice},
+	):
+		if qty and warehouse:
+			key = item, warehouse
+			found[key] = found.get(key, Decimal(0)) + _units(qty)
+	return found
+
+
+def _units(qty: float | Decimal) -> Decimal:
+	return Decimal(repr(round(float(qty), 6)))
