@@ -1,4 +1,4 @@
-"""Row 8: oversold units on a payday, for four ways to push.
+"""row 9: oversold units on a payday, for four ways to push.
 
 Several stores show the same few units, and many buyers come within a minute. Everything is in virtual time: the engine,
 the import and the inbox are the real ones on the embedded host; marketplaces, buyers and the worker that books are played.
@@ -517,7 +517,7 @@ class Payday:
 def run(sizes: Sizes) -> None:
 	seeds = range(sizes.paydays)
 	heading(
-		"8",
+		"10",
 		f"Oversold units on a payday, {len(seeds)} seeds, the same for every way",
 		f"{STORES} stores show the same {ITEMS} items of {UNITS} units; {BUYERS} buyers within {SECONDS:.0f} s; pushes take"
 		" 0.5 to 4 s and 1 in 21 is lost, the order list lags by 0 to 3 s, one worker books in 0.4 s an order",

@@ -12,6 +12,7 @@ from frappe.utils import cint, escape_html, get_url, get_url_to_form
 
 from marketplace_sync import desk
 from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
 from marketplace_sync.events import collect
 from marketplace_sync.jobs import READING_SECONDS
 from marketplace_sync.listings import matching, switches
@@ -199,10 +200,21 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 	site = FrappeSite()
 	now = site.now()
 	rows = site.db.rows(
-		f"SELECT name, store, order_id, remote_status FROM `tab{inbox.ORDER}`"
+		f"SELECT name, store, order_id, remote_status, reason_code FROM `tab{inbox.ORDER}`"
 		f" WHERE name IN ({', '.join(['%s'] * len(names))}) ORDER BY name",
 		names,
 	)
+	# What somebody cancelled or deleted by hand is booked again by those only who could have made it.
+	may_overrule = "Marketplace Manager" in frappe.get_roles() or frappe.has_permission("Sales Invoice", "submit")
+	undone = [row[2] for row in rows if row[4] in (UNDONE, DECLINED)]
+	if undone and not may_overrule:
+		frappe.throw(
+			_(
+				"Order {0}: its documents were cancelled or deleted by hand. Ask somebody with the role {1} to book it again."
+			).format(frappe.bold(escape_html(undone[0])), frappe.bold(_("Marketplace Manager"))),
+			frappe.PermissionError,
+		)
+	rows = [row[:4] for row in rows]
 	# Without a reason code: what a person undid may be booked again.
 	site.db.update_many(
 		inbox.ORDER,

@@ -231,8 +231,6 @@ class Capabilities:
 	locations: bool = False
 	compare_and_set: bool = False
 	"""A write can be made to depend on the number that is shown (`StockLine.change_from`)."""
-	orders_per_fetch: int = 50
-	"""Orders in one call that fetches orders by their ids."""
 
 
 class ServiceError(Exception):

@@ -423,6 +423,16 @@ class TestOrders(BookingTestCase):
 			frappe.get_doc(SETTINGS, self.store).save()
 		frappe.db.rollback()
 
+	def test_a_clerk_does_not_overrule_who_undid_it(self) -> None:
+		name = self.wrong()
+		frappe.db.set_value("Marketplace Order", name, "reason_code", "undone")
+		frappe.db.commit()
+		frappe.set_user("clerk@marketplace.test")
+		with self.assertRaises(frappe.PermissionError):
+			api.retry_orders([name])
+		frappe.db.rollback()
+		self.assertEqual(frappe.db.get_value("Marketplace Order", name, "reason_code"), "undone")
+
 	def test_others_see_nothing(self) -> None:
 		name = self.wrong()
 		frappe.set_user("stranger@marketplace.test")
