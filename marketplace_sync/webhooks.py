@@ -8,6 +8,7 @@ into its request's arguments by the time a method is called; we use the bytes.)
 
 from __future__ import annotations
 
+import hashlib
 import time
 from contextlib import suppress
 from typing import Any
@@ -26,9 +27,9 @@ from marketplace_sync.wake import wake_orders
 LARGEST_BODY = 64 * 1024
 """Bytes. The longest documented push is a few kilobytes."""
 REFUSED_PER_MINUTE = 60
-"""From one address; after that its pushes are refused unread for the rest of the minute."""
+"""From one address; after that a wrong signature is answered 429 and no secret is read anew for it."""
 PUSHES_PER_MINUTE = 12_000
-"""For all of an endpoint: a payday's 10,000 orders an hour make a few hundred."""
+"""Genuine ones of an endpoint: a payday's 10,000 orders an hour make a few hundred."""
 SECRETS_KEPT = 60.0
 SECRETS_AGAIN = 5.0
 """Seconds before the secrets are read anew because a signature did not fit (an app's secret may just have changed)."""
@@ -76,34 +77,35 @@ def _answer(endpoint: str) -> Response:
 	request = frappe.request
 	if (request.content_length or 0) > LARGEST_BODY:
 		return _refused(endpoint, 413, "too large")
-	if _count_minute(endpoint, "all") > PUSHES_PER_MINUTE:
-		return _refused(endpoint, 429, "too many")
-	if _refused_lately() >= REFUSED_PER_MINUTE:
-		return _refused(endpoint, 429, "too many")
 	body = request.get_data()
 	if len(body) > LARGEST_BODY:
 		return _refused(endpoint, 413, "too large")
-	signature = request.headers.get("Authorization") or ""
-	if not _is_genuine(endpoint, signature, body):
-		_count_minute(endpoint, f"refused:{frappe.local.request_ip}")
-		return _refused(endpoint, 401, "wrong signature")
-	return Response(status=_take(endpoint, body))
+	# The signature comes before every limit: nobody who can't sign may keep those out who can.
+	patient = _refused_lately(endpoint) < REFUSED_PER_MINUTE
+	app_id = _signer(endpoint, request.headers.get("Authorization") or "", body, read_again=patient)
+	if app_id is None:
+		_count_minute(endpoint, _refusals())
+		return _refused(endpoint, 401 if patient else 429, "wrong signature")
+	if _count_minute(endpoint, "genuine") > PUSHES_PER_MINUTE:
+		return _refused(endpoint, 429, "too many")
+	return Response(status=_take(endpoint, app_id, body))
 
 
-def _is_genuine(endpoint: str, signature: str, body: bytes) -> bool:
+def _signer(endpoint: str, signature: str, body: bytes, *, read_again: bool) -> str | None:
+	"""The id of the app that signed these bytes; None when none of ours did."""
 	connector = CONNECTORS[ENDPOINTS[endpoint][0]]
 	addresses = list(dict.fromkeys([address(ENDPOINTS[endpoint][0]), *_called_addresses()]))
-	for fresh in (False, True):
-		apps = _apps(endpoint, fresh)
+	for fresh in (False, True) if read_again else (False,):
 		# Every pair is compared, so that the time tells nothing.
-		fits = [
-			connector.is_genuine_push(app_id, secret, url, signature, body)
-			for app_id, secret in apps
+		fitting = [
+			app_id
+			for app_id, app_secret in _app_secrets(endpoint, fresh)
 			for url in addresses
+			if connector.is_genuine_push(app_id, app_secret, url, signature, body)
 		]
-		if any(fits):
-			return True
-	return False
+		if fitting:
+			return fitting[0]
+	return None
 
 
 def _called_addresses() -> list[str]:
@@ -112,15 +114,18 @@ def _called_addresses() -> list[str]:
 	return [f"https://{called}", f"http://{called}"]
 
 
-def _apps(endpoint: str, fresh: bool) -> list[tuple[str, str]]:
-	"""(app id, secret) of the endpoint's stores; kept in this process only."""
+def _app_secrets(endpoint: str, fresh: bool) -> list[tuple[str, str]]:
+	"""(app id, secret) of the endpoint's stores; kept in this process only.
+
+	Frappe masks local variables in its error log by their names: whatever holds a secret is named so.
+	"""
 	key = (frappe.local.site, endpoint)
-	read_at, apps = _secrets.get(key, (0.0, []))
+	read_at, app_secrets = _secrets.get(key, (0.0, []))
 	if time.monotonic() - read_at > (SECRETS_AGAIN if fresh else SECRETS_KEPT) or not read_at:
 		stores = frappe.get_all(
 			SETTINGS, filters={"marketplace": ("in", ENDPOINTS[endpoint])}, fields=["name", "app_id"]
 		)
-		apps = sorted(
+		app_secrets = sorted(
 			{
 				(store.app_id, secret)
 				for store in stores
@@ -132,11 +137,11 @@ def _apps(endpoint: str, fresh: bool) -> list[tuple[str, str]]:
 				)
 			}
 		)
-		_secrets[key] = (time.monotonic(), apps)
-	return apps
+		_secrets[key] = (time.monotonic(), app_secrets)
+	return app_secrets
 
 
-def _take(endpoint: str, body: bytes) -> int:
+def _take(endpoint: str, app_id: str, body: bytes) -> int:
 	"""Keep a genuine push; returns the HTTP status. What we can't use is taken all the same, or it would come for ever."""
 	try:
 		push = CONNECTORS[ENDPOINTS[endpoint][0]].read_push(body)
@@ -149,7 +154,12 @@ def _take(endpoint: str, body: bytes) -> int:
 		return 200
 	store = frappe.db.get_value(
 		SETTINGS,
-		{"marketplace": ("in", ENDPOINTS[endpoint]), "shop_id": push.shop_id or "-", "import_orders": 1},
+		{
+			"marketplace": ("in", ENDPOINTS[endpoint]),
+			"shop_id": push.shop_id or "-",
+			"app_id": app_id,
+			"import_orders": 1,
+		},
 	)
 	if not store:
 		_count(endpoint, "of no store that imports orders")
@@ -185,16 +195,17 @@ def _count_minute(endpoint: str, what: str) -> int:
 		return 0
 
 
-def _refused_lately() -> int:
+def _refused_lately(endpoint: str) -> int:
 	try:
 		minute = str(int(time.time() // 60))
-		counts = [
-			_redis().get(_key(f"refused:{frappe.local.request_ip}", endpoint, minute))
-			for endpoint in ENDPOINTS
-		]
-		return sum(int(count or 0) for count in counts)
+		return int(_redis().get(_key(_refusals(), endpoint, minute)) or 0)
 	except Exception:
 		return 0
+
+
+def _refusals() -> str:
+	# Of fixed length, for a caller may put what it likes into X-Forwarded-For.
+	return "refused:" + hashlib.sha1(str(frappe.local.request_ip).encode()).hexdigest()[:16]
 
 
 def _key(*parts: str) -> str:

@@ -132,6 +132,9 @@ class TestWebhooks(utils.StoreTestCase):
 			self.call("shopee", body, "0" * 64)
 		self.assertEqual(self.call("shopee", body, "0" * 64), 429)
 		self.assertEqual(self.rows(), [])
+		self.assertEqual(
+			self.call("shopee", body, shopee_signature(body)), 200, "who can sign is never kept out"
+		)
 
 	def test_a_secret_that_has_just_changed_is_known(self) -> None:
 		body = shopee_push(utils.shop_of(self.store), "SB1")
@@ -157,6 +160,17 @@ class TestWebhooks(utils.StoreTestCase):
 		frappe.db.commit()
 		body = shopee_push(shop, "SB1")
 		self.assertEqual(self.call("shopee", body, shopee_signature(body)), 200)
+		self.assertEqual(self.rows(), [])
+
+	def test_an_app_speaks_for_its_own_shops_only(self) -> None:
+		other = utils.shopee_store(self.sandbox, {self.code: 1})
+		settings = frappe.get_doc("Customer Marketplace Settings", other)
+		settings.app_id, settings.app_secret = "2000002", "another-key"
+		settings.save()
+		frappe.db.commit()
+		webhooks._secrets.clear()
+		body = shopee_push(utils.shop_of(self.store), "SB1")
+		self.assertEqual(self.call("shopee", body, shopee_signature(body, "another-key")), 200)
 		self.assertEqual(self.rows(), [])
 
 	def test_tokopedia_comes_through_tiktok_shops_address(self) -> None:
