@@ -82,7 +82,7 @@ class Flat(Connector):
 
 	def call(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: Any = None) -> Answer:
 		"""One HTTP call. Raises HttpError."""
-		return self._http.send(
+		answer = self._http.send(
 			Request(
 				method,
 				f"{self.account.base_url}{path}",
@@ -97,6 +97,8 @@ class Flat(Connector):
 			),
 			self.capabilities.call_timeout,
 		)
+		self.heard(answer.clock_skew, answer.took)
+		return answer
 
 	def write(self, lines: Sequence[StockLine]) -> CallResult:
 		body = {"rows": [_row(line) for line in lines]}

@@ -205,7 +205,9 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 		names,
 	)
 	# What somebody cancelled or deleted by hand is booked again by those only who could have made it.
-	may_overrule = "Marketplace Manager" in frappe.get_roles() or frappe.has_permission("Sales Invoice", "submit")
+	may_overrule = "Marketplace Manager" in frappe.get_roles() or frappe.has_permission(
+		"Sales Invoice", "submit"
+	)
 	undone = [row[2] for row in rows if row[4] in (UNDONE, DECLINED)]
 	if undone and not may_overrule:
 		frappe.throw(

@@ -62,9 +62,8 @@ def import_orders(store: str) -> None:
 	site = FrappeSite()
 	if _imports(site, store):
 		try:
-			importing.fetch_pushed(site, store)
-			if poll := importing.due_poll(site, store):
-				poll()
+			if importing.import_due(site, store).more:
+				wake_orders(store)
 		except (ServiceError, ValueError) as error:
 			site.db.rollback()  # written down in the store's state; the sweep asks again within the minute
 			frappe.logger("marketplace_sync").warning(f"Orders of {store}: {error}")

@@ -103,7 +103,7 @@ class Answer:
 	"""Seconds, from the Retry-After header."""
 	clock_skew: float | None = None
 	"""Seconds by which this machine's clock is ahead of the service's (Date header); None = not told."""
-	took: float = 0.0
+	took: float = field(default=0.0, repr=False)
 	"""Seconds from before connecting to the last byte."""
 
 
@@ -191,9 +191,7 @@ def _prepare(request: Request) -> requests.PreparedRequest:
 	return requests.Request(request.method, url, headers=headers, data=request.body or None).prepare()
 
 
-def _read(
-	request: Request, response: requests.Response, timeout: float, began: float
-) -> Answer | HttpError:
+def _read(request: Request, response: requests.Response, timeout: float, began: float) -> Answer | HttpError:
 	status = response.status_code
 	now = time.time()
 	served_at = _http_date(response.headers.get("Date"))

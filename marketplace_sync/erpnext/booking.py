@@ -25,7 +25,7 @@ from marketplace_sync.erpnext import (
 	sales_order,
 	store_books,
 )
-from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
+from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, UNDONE
 from marketplace_sync.erpnext.papers import Held, Job, exchange_rate
 from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
@@ -33,7 +33,7 @@ from marketplace_sync.orders import completing, held, inbox
 from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
 from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
-from marketplace_sync.orders.lines import Resolved, resolve
+from marketplace_sync.orders.lines import Resolved, resolve, unresolved
 from marketplace_sync.orders.status import Target, target
 from marketplace_sync.sites.frappe_site import FrappeSite
 
@@ -231,6 +231,8 @@ class _Work:
 		self.has_left = bool(row.has_left)
 		self.units = units_of(order, self.has_left)
 		self.done: list[str] = []
+		self.remark = ""
+		"""What a person should know of what was done."""
 		self.state = UP_TO_DATE
 		self.links = {
 			"sales_order": row.sales_order,
@@ -254,12 +256,22 @@ class _Work:
 		)
 		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed)
 		code = row.reason_code or ""
-		if (order.status is OrderStatus.CANCELLED and not self.has_left) or not any(self.units.values()):
+		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
+		if (order.status is OrderStatus.CANCELLED and not self.has_left) or nothing:
 			code = ""  # there is nothing to be booked again
 		elif code == UNDONE:
 			todo = Plan(problem=row.reason)
 		elif code == DECLINED:
-			todo = replace(todo, steps=tuple(step for step in todo.steps if step is not Step.CREDIT_NOTE))
+			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=row.reason)
+		elif todo.differs:
+			code = CHANGED
+		elif (
+			code == CHANGED and changed and order.status not in (OrderStatus.CANCELLED, OrderStatus.RETURNED)
+		):
+			# Also once something came back: that is credited, but the rest is not paid before a person has looked.
+			todo = replace(_without(todo, Step.PAYMENT), problem=row.reason)
+		elif code == CHANGED:
+			code = ""
 		if Step.UNDO in todo.steps:
 			short = ""
 		elif short:
@@ -267,8 +279,9 @@ class _Work:
 			todo = replace(Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or short)
 		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
 			# The documents before it are right without it.
-			steps = tuple(step for step in todo.steps if step is not Step.PAYMENT)
-			todo = replace(todo, steps=steps, problem=str(Unmapped(CLEARING)))
+			todo = replace(_without(todo, Step.PAYMENT), problem=str(Unmapped(CLEARING)))
+		if not (todo.steps or todo.problem or self._carrier(before)):
+			todo = replace(todo, problem=self._unheld())
 		difference = Decimal(0)
 		after = before
 		if changed and order.total is None and code != UNDONE and not self._tells_no_amounts():
@@ -295,7 +308,7 @@ class _Work:
 			row.name,
 			**self.links,
 			state=self.state,
-			reason=todo.problem or todo.remark,
+			reason=todo.problem or todo.remark or self.remark,
 			reason_code=code,
 			difference=float(difference),
 			booked_fingerprint=fingerprint,
@@ -319,13 +332,24 @@ class _Work:
 	# -- what there is ---------------------------------------------------------------------------------------
 	def _books(self) -> Books:
 		"""The documents that the row names, as long as they are there and not cancelled."""
-		order = self._paper("Sales Order", "sales_order")
+		order = self._paper("Sales Order", "sales_order", "advance_paid")
 		invoice = self._paper(
-			"Sales Invoice", "sales_invoice", "outstanding_amount", "update_stock", "grand_total"
+			"Sales Invoice",
+			"sales_invoice",
+			"outstanding_amount",
+			"update_stock",
+			"grand_total",
+			"base_grand_total",
+			"currency",
+			"party_account_currency",
 		)
 		payment_entry = self._paper("Payment Entry", "payment_entry")
-		free = bool(invoice and invoice.docstatus == 1 and not invoice.grand_total)
-		settled = bool(invoice and invoice.docstatus == 1 and invoice.outstanding_amount <= 0 and not free)
+		settled, touched = False, bool(order and order.advance_paid)
+		if invoice and invoice.docstatus == 1:
+			settled = invoice.outstanding_amount <= 0
+			# What is outstanding is in the currency of the customer's account.
+			same = invoice.party_account_currency == invoice.currency
+			touched = invoice.outstanding_amount < (invoice.grand_total if same else invoice.base_grand_total)
 		self.cuts_stock = bool(invoice and invoice.update_stock)
 		invoiced: dict[str, int] = {}
 		credited: dict[str, int] = {}
@@ -340,7 +364,7 @@ class _Work:
 			_as_paper(invoice),
 			_as_paper(payment_entry),
 			settled=settled,
-			free=free,
+			touched=touched,
 			invoiced=invoiced,
 			credited=credited,
 		)
@@ -371,7 +395,9 @@ class _Work:
 	# -- steps -------------------------------------------------------------------------------------------------
 	def _do(self, todo: Plan, goal: Target, there: Books) -> Books:
 		if Step.UNDO in todo.steps:
+			self.remark = cancelling.freed_payments(there)
 			self.done += cancelling.undo(there)
+			self.done += [self.remark] * bool(self.remark)
 			there = Books(credited=there.credited)
 			self.links.update(sales_order=None, sales_invoice=None, payment_entry=None)
 		making = [step for step in todo.steps if step is not Step.UNDO]
@@ -495,6 +521,16 @@ class _Work:
 		items = ", ".join(sorted({item for item, _warehouse in rest}))
 		return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
 
+	def _unheld(self) -> str:
+		"""Why stock of an order for which there is nothing to book yet can't be held either; its lines and holds follow
+		today's mapping and warehouses."""
+		if self.order.fulfilled_by_marketplace or not any(units > 0 for units in self.units.values()):
+			return ""
+		lines = inbox.resolve_again(
+			self.site, self.books.store, self.row.name, self.order, booked=False, has_left=self.has_left
+		)
+		return unresolved(lines, self.units)
+
 	def _settle_stock(self, there: Books) -> None:
 		"""Held Qty ends in the transaction in which our documents start to carry the stock, and comes back when none does
 		any more."""
@@ -524,6 +560,10 @@ class _Work:
 				)
 			],
 		)
+
+
+def _without(todo: Plan, left_out: Step) -> Plan:
+	return replace(todo, steps=tuple(step for step in todo.steps if step is not left_out))
 
 
 class Unresolved(Held):
@@ -603,5 +643,5 @@ def _update(name: str, **values: Any) -> None:
 
 def _forget() -> None:
 	"""What ERPNext remembers in the process must not outlive a rollback, nor add up over many orders."""
-	frappe.local.request_cache.clear()
+	getattr(frappe.local, "request_cache", {}).clear()  # a thread of its own has none until it is used
 	frappe.db.value_cache.clear()

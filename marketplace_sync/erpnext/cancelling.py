@@ -21,6 +21,22 @@ def undo(books: Books) -> list[str]:
 	return done
 
 
+def freed_payments(books: Books) -> str:
+	"""What to say of the payments of people that ERPNext takes off the documents when these are cancelled; '' = nothing."""
+	papers = [paper.name for paper in (books.invoice, books.order) if paper]
+	ours = books.payment.name if books.payment else ""
+	found = frappe.db.sql(
+		"SELECT parent FROM `tabPayment Entry Reference` WHERE docstatus = 1 AND reference_name IN %(papers)s"
+		" AND parent <> %(ours)s UNION"
+		" SELECT parent FROM `tabJournal Entry Account` WHERE docstatus = 1 AND reference_name IN %(papers)s",
+		{"papers": papers or [""], "ours": ours},
+	)
+	if not found:
+		return ""
+	names = ", ".join(sorted(row[0] for row in found))
+	return f"{names} paid for it and is not allocated any more: refund it, or allocate it by Payment Reconciliation."
+
+
 def _undo(doctype: str, paper: Paper) -> str:
 	doc = frappe.get_doc(doctype, paper.name)
 	doc.flags.ignore_permissions = True

@@ -26,7 +26,9 @@ FIELD = "marketplace_order"
 UNDONE = "undone"
 """Reason code: a person undid a document; nothing is booked again until somebody presses Retry."""
 DECLINED = "declined"
-"""Reason code: a person deleted or cancelled the credit note."""
+"""Reason code: a person deleted or cancelled a credit note; none is made any more until somebody presses Retry."""
+CHANGED = "changed"
+"""Reason code: items or amounts changed after the documents were final; shown until they agree or somebody presses Retry."""
 LOOK_AGAIN = 3_600.0
 """Seconds."""
 _CARRIERS = ("sales_order", "sales_invoice")
@@ -100,11 +102,14 @@ def _adopt(doc: Document) -> None:
 	row = _row(doc)
 	if not row or row.link not in (None, "", doc.amended_from):
 		return
+	values: dict[str, object] = {_column(doc): doc.name}
+	if doc.doctype == "Sales Order":
+		values["booked_fingerprint"] = ""  # it is no longer what was booked, and taken as it is
 	_write(
 		row,
 		doc,
 		f"{doc.doctype} {doc.name} adopted, amended from {doc.amended_from}",
-		**{_column(doc): doc.name},
+		**values,
 		reason_code="",
 		state=WAITING,
 		due_at=0,
@@ -114,15 +119,17 @@ def _adopt(doc: Document) -> None:
 
 def _undone(doc: Document, how: str) -> None:
 	row = _row(doc)
-	if not row or row.link != doc.name:
+	note = _column(doc) == "credit_note"
+	if not row or (row.link != doc.name and not note):
 		return
-	what = f"{doc.doctype} {doc.name} was {how} by hand"
-	values: dict[str, object] = {_column(doc): None}
+	what = f"{'Credit Note' if note else doc.doctype} {doc.name} was {how} by hand"
+	values: dict[str, object] = {_column(doc): None if row.link == doc.name else row.link}
 	over = row.status == "Cancelled" and not row.has_left
 	if over:
 		values |= {"state": WAITING, "due_at": 0}
-	elif _column(doc) == "credit_note":
-		values |= {"state": UP_TO_DATE, "reason_code": DECLINED, "reason": f"{what}. Retry makes it again."}
+	elif note:
+		reason = f"{what}: none is made for this order any more. Retry makes what is missing."
+		values |= {"state": UP_TO_DATE, "reason_code": DECLINED, "reason": reason}
 	else:
 		values |= {
 			"state": ATTENTION,

@@ -80,10 +80,20 @@ def settle_total(doc: Document, job: Job) -> None:
 	ours = Decimal(repr(flt(doc.grand_total, decimals)))
 	if job.order.total is not None and ours != job.order.total:
 		raise Unbalanced(
-			f"ERPNext makes it {job.order.currency} {ours:,f}, the marketplace {job.order.total:,f}. Look for taxes,"
-			f" discounts or withholding that ERPNext adds to {doc.doctype}s of {job.customer}, and switch them off.",
+			f"ERPNext makes it {job.order.currency} {ours:,f}, the marketplace {job.order.total:,f}. {_why(doc, job)}",
 			job.order.total - ours,
 		)
+
+
+def _why(doc: Document, job: Job) -> str:
+	"""Why ERPNext's total differs from the marketplace's, most likely, and the cure."""
+	orders = {row.sales_order for row in doc.items if row.get("sales_order")}
+	if orders and sum(row.qty for row in doc.items) != sum(job.units.values()):
+		return (
+			f"{', '.join(sorted(orders))} has other items than the order: amend it, or cancel it and press Retry to book the"
+			" order again."
+		)
+	return f"Look for taxes, discounts or withholding that ERPNext adds to {doc.doctype}s of {job.customer}, and switch them off."
 
 
 def item_rows(job: Job) -> list[dict[str, Any]]:
@@ -144,10 +154,10 @@ def tax_row(row: Charge, job: Job) -> dict[str, Any]:
 
 
 def set_income(doc: Document, job: Job) -> None:
-	"""Sales Invoice: the store's own income account, where it has one."""
-	if account := job.books.accounts.by_purpose.get(ITEM_INCOME):
-		for row in doc.items:
-			row.income_account = account
+	"""Sales Invoice: the store's own income account, where it has one, and its cost center, whatever the item's is."""
+	for row in doc.items:
+		row.income_account = job.books.accounts.by_purpose.get(ITEM_INCOME) or row.income_account
+		row.cost_center = job.books.cost_center or row.cost_center
 
 
 def today() -> str:

@@ -163,7 +163,7 @@ def import_csv(store: str, file: str | bytes) -> PayoutReport:
 	settlements = read_file(data, columns, currency, _zone(), site.now())
 	report = PayoutReport()
 	for settlement in settlements:
-		_take(site, settings, settlement, source, report)
+		_take(site, settings, settlement, source, report, after_refunds=True)
 	_look_again(site, settings, report)
 	return report
 
@@ -212,13 +212,20 @@ def journal_changed(doc: Document, method: str | None = None) -> None:
 
 
 # -- one statement -------------------------------------------------------------------------------------------------------
-def _take(site: FrappeSite, store: Store, settlement: Settlement, source: str, report: PayoutReport) -> None:
+def _take(
+	site: FrappeSite,
+	store: Store,
+	settlement: Settlement,
+	source: str,
+	report: PayoutReport,
+	after_refunds: bool = False,
+) -> None:
 	"""Bring a statement in and post it when nothing is wrong with it. Commits.
 
 	Posted lines stay as they are. What is not posted yet is written as it is told now; what is new is added to it, or is a
-	payout that follows when all of the statement's are posted.
+	payout that follows when all of the statement's are posted. `after_refunds`: see `per_order`.
 	"""
-	told = per_order(_as_kept(settlement))
+	told = per_order(_as_kept(settlement), after_refunds)
 	first = payout_name(store.name, told.settlement_id)
 	rate = _rate(store, told.currency, site.stamp(told.paid_at))
 
@@ -734,6 +741,7 @@ def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> d
 			sum((gross for _id, gross in settled.get(order_id, ())), Decimal(0)),
 			tuple(dict.fromkeys(settlement for settlement, _gross in settled.get(order_id, ()))),
 			drafts.get(invoice, ""),
+			unpaid.get(invoice, Decimal(0)) > 0,
 			unallocated,
 		)
 		for order_id, (name, invoice, reason, unallocated) in orders.items()
@@ -920,8 +928,8 @@ class Difference:
 
 
 def differences(store: str, start: Any, end: Any) -> list[Difference]:
-	"""What is open in a store's payouts of these days: payouts that are not posted or are told otherwise now, and orders that clearing still has
-	something of, or too little, after all that was posted."""
+	"""What is open in a store's payouts of these days: payouts that are not posted or are told otherwise now, and orders
+	that clearing still has something of, or too little, after all that was posted."""
 	site = FrappeSite()
 	rows = site.db.rows(
 		"SELECT p.name, p.settlement_id, p.paid_at, p.state, p.reason, p.currency, l.order_id, l.gross,"

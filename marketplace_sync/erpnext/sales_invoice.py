@@ -22,13 +22,23 @@ from marketplace_sync.erpnext.papers import (
 def make(job: Job, draft: bool, *, sales_order: str, update_stock: bool) -> Document:
 	"""`sales_order` is the submitted one, '' = none. Raises what ERPNext raises, Held, Unbalanced and Unmapped."""
 	if sales_order:
+		billed, delivered, advance = frappe.db.get_value(
+			"Sales Order", sales_order, ["per_billed", "per_delivered", "advance_paid"]
+		)
+		if delivered and update_stock:
+			raise Held(
+				f"{sales_order} was delivered by a Delivery Note that was not made here. Cancel that one, or make the Sales Invoice"
+				" by hand, without Update Stock."
+			)
 		doc = make_sales_invoice(sales_order, ignore_permissions=True)
-		if not doc.items:
+		if billed or not doc.items:
 			raise Held(
 				f"{sales_order} is invoiced already, by a Sales Invoice that was not made here. Cancel that one, or book this"
 				" order by hand."
 			)
 		doc.update({key: common_fields(job)[key] for key in _KEPT})
+		# What was paid on the Sales Order belongs to the invoice.
+		doc.allocate_advances_automatically = doc.only_include_allocated_payments = int(bool(advance))
 	else:
 		doc = frappe.get_doc({"doctype": "Sales Invoice", **common_fields(job), "items": item_rows(job)})
 	doc.update(
@@ -36,7 +46,6 @@ def make(job: Job, draft: bool, *, sales_order: str, update_stock: bool) -> Docu
 			"posting_date": today(),
 			"due_date": today(),
 			"update_stock": int(update_stock),
-			"allocate_advances_automatically": 0,
 			"advances": [],
 			"payment_schedule": [],
 		}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
-from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import AmountKind, OrderStatus, RemoteOrder
 from marketplace_sync.orders.status import Target
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3_600.0
@@ -43,9 +43,9 @@ class Books:
 	invoice: Paper | None = None
 	payment: Paper | None = None
 	settled: bool = False
-	"""The submitted invoice is paid, whoever booked the payment."""
-	free: bool = False
-	"""The submitted invoice comes to nothing: there is nothing to be paid."""
+	"""Nothing is owed on the submitted invoice, whoever booked the payment."""
+	touched: bool = False
+	"""Something was paid on the submitted invoice, or on the Sales Order where there is no invoice, whoever booked it."""
 	invoiced: Mapping[str, int] = field(default_factory=dict)
 	"""Units by line id that the invoice has, of lines that have a row there."""
 	credited: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +65,8 @@ class Plan:
 	"""Why the order needs attention once the steps are done; '' = it is up to date."""
 	remark: str = ""
 	"""Why nothing more is booked, where that is right."""
+	differs: bool = False
+	"""The problem is that documents, which are final, differ from the order."""
 	credit: Mapping[str, int] = field(default_factory=dict)
 	"""Units by line id for the credit note."""
 
@@ -82,31 +84,41 @@ def plan(
 
 	`changed`: lines or amounts differ from those that were booked. The steps are to be done in one transaction.
 	"""
+	if order.status is OrderStatus.UNKNOWN:
+		# Before all else: what can't be read has no units, and is not cancelled for that.
+		why = (
+			f"The marketplace says {order.remote_status!r}, a status that is not known here."
+			if order.lines
+			else order.note or "The marketplace's answer has no items."
+		)
+		return Plan(
+			problem=f"{why} What is booked stays; nothing new is booked until the marketplace tells something known."
+		)
 	cancelled = order.status is OrderStatus.CANCELLED and not has_left
-	if cancelled or (not any(units.values()) and not has_left):
+	if cancelled or (not any(units.values()) and (not has_left or books.empty)):
 		if books.empty:
 			return Plan()
 		if target.cancel or not cancelled:
 			return Plan((Step.UNDO,))
 		return Plan(remark="Cancelled on the marketplace: the status table leaves the documents as they are.")
-	if order.status is OrderStatus.UNKNOWN:
-		return Plan(
-			problem=f"The marketplace says {order.remote_status!r}, a status that is not known here. What is booked stays;"
-			" nothing new is booked until a known status follows."
-		)
 	if order.fulfilled_by_marketplace:
 		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
 	back = order.status in (OrderStatus.RETURNED, OrderStatus.CANCELLED)
 	if changed and not back and not any(books.credited.values()) and not _returned(order, units, back):
+		invoiced = books.invoice and not books.invoice.draft
+		paid = books.touched or (books.payment and not books.payment.draft)
 		final = (
-			books.invoice
-			and not books.invoice.draft
-			and (has_left or books.settled or (books.payment and not books.payment.draft))
+			(books.invoice if invoiced else books.order)
+			if paid
+			else books.invoice
+			if invoiced and has_left
+			else None
 		)
 		if final:
 			return Plan(
-				problem=f"Items or amounts changed on the marketplace after {books.invoice.name} was final. Check it:"
-				" amend the invoice, or make a credit note for the difference."
+				problem=f"Items or amounts changed on the marketplace after {final.name} was final. Check it: amend it; or make a"
+				" credit note for the difference, and press Retry.",
+				differs=True,
 			)
 		steps, problem = _forward(target, Books())
 		return Plan((Step.UNDO, *steps), problem)
@@ -143,7 +155,7 @@ def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:
 		if Step.ORDER in steps and target.order_draft:
 			return tuple(steps), "Submit the Sales Order: the Sales Invoice is made from it."
 		steps.append(Step.INVOICE)
-	if target.paid and not (books.payment or books.settled or books.free):
+	if target.paid and not (books.payment or books.settled):
 		if books.invoice and books.invoice.draft:
 			return tuple(steps), f"Submit {books.invoice.name}: its payment is booked then."
 		if Step.INVOICE in steps and target.invoice_draft:
@@ -175,7 +187,12 @@ def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int], customer: s
 			[line.line_id, line.seller_sku, units[line.line_id], _figure(line.unit_price)]
 			for line in order.lines
 		),
-		sorted([one.kind.value, _figure(one.amount), one.name] for one in order.amounts),
+		sorted(
+			[one.kind.value, _figure(one.amount), one.name]
+			for one in order.amounts
+			# The marketplace pays it, and corrects it until the order is over; the total is the same.
+			if one.kind is not AmountKind.PLATFORM_DISCOUNT
+		),
 	]
 	return hashlib.sha1(json.dumps(what).encode()).hexdigest()
 

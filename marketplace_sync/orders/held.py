@@ -42,6 +42,19 @@ def held_items(db: Database, orders: Collection[str]) -> set[str]:
 	return items
 
 
+def holds_of_orders(db: Database, orders: Collection[str]) -> dict[str, dict[tuple[str, str], Decimal]]:
+	"""Marketplace Order -> (item, warehouse) -> units that it holds now."""
+	found: dict[str, dict[tuple[str, str], Decimal]] = {}
+	for piece in _pieces(orders):
+		for order, item, warehouse, qty in db.rows(
+			f"SELECT marketplace_order, item_code, warehouse, qty FROM `tab{TABLE}`"
+			f" WHERE marketplace_order IN ({_marks(piece)})",
+			piece,
+		):
+			found.setdefault(order, {})[item, warehouse] = Decimal(repr(float(qty)))
+	return found
+
+
 def hold(db: Database, store: str, quantities: Mapping[str, Mapping[tuple[str, str], Decimal]]) -> None:
 	"""Make the holds of these Marketplace Orders exactly this: order -> (item, warehouse) -> units. No commit."""
 	release(db, list(quantities))

@@ -7,11 +7,14 @@ marketplace's list showed late. An order that comes again and says the same cost
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from marketplace_sync.connectors.base import Connector, Outcome, Pace, ServiceError
-from marketplace_sync.orders.inbox import EVENT, Received, receive
+from marketplace_sync.connectors.orders import RemoteOrder
+from marketplace_sync.orders.inbox import EVENT, Received, is_no_fault, kind_of, receive
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock.rate import SitePace, normal_rate
 from marketplace_sync.stock.words import plain
@@ -23,20 +26,29 @@ POLL_EVERY = 60.0
 DEEP_OVERLAP = 3_600.0
 DEEP_EVERY = 900.0
 NIGHT_HOURS = 48.0
+SAME_CLOCK = 3.0
+"""Seconds between two measures of the marketplace's clock that are taken for one."""
 AHEAD = 2.0
 """Seconds that are asked for beyond our own time: orders' times are whole seconds, and clocks differ a little. Not more, for
 nobody documents what a marketplace answers to a time far in its future; what it stamps later is found later."""
-WINDOW = 6 * 3_600.0
-"""Seconds of orders between two moments at which the progress is kept."""
+WINDOW = 900.0
+"""Seconds of orders between two moments at which the progress is kept: on a payday a few hundred calls."""
+POLL_SECONDS = 60.0
+"""A poll that is due stops after about so long, and goes on in the next job: jobs have a time-out."""
 NEWEST_IN_LOOK = 120.0
 """Seconds. A look that would have to go further back is a poll: too long for a moment before a slice."""
+LOOK_SECONDS = 10.0
+"""No call of a look starts later than this after its beginning: what it looks for is to be sent."""
 PUSHES_PER_FETCH = 200
 MOST_ATTEMPTS = 10
 """Fetches of a pushed order that the marketplace does not know (yet), at growing distances: about a quarter of an hour."""
+STORE_WIDE = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.UNAUTHORISED, Outcome.MISCONFIGURED)
+"""Says nothing of the orders that were asked for."""
 PASSING = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
 
 _STATE = "`tabMarketplace Store State`"
 T = TypeVar("T")
+_log = logging.getLogger("marketplace_sync")
 
 
 def look(
@@ -60,8 +72,17 @@ def look(
 	)
 
 
-def poll(site: Site, store: str, *, overlap: float = POLL_OVERLAP, returns: bool = False) -> Received:
+def poll(
+	site: Site,
+	store: str,
+	*,
+	overlap: float = POLL_OVERLAP,
+	returns: bool = False,
+	seconds: float = float("inf"),
+) -> Received:
 	"""The store's orders since the last time and `overlap` seconds before it. Commits.
+
+	After about so many `seconds` it stops where something is won; then `more` is set, and it is still due.
 
 	Raises LookupError for an unknown store, ValueError when its settings are incomplete, and ServiceError, which is also
 	written down in the store's state.
@@ -75,15 +96,42 @@ def poll(site: Site, store: str, *, overlap: float = POLL_OVERLAP, returns: bool
 		if returns:
 			# Looks and polls without returns move the orders' cursor on.
 			since = min(since, _returns_cursor(site, store) or since)
-		since -= overlap
-		return _read(site, settings, connector, since, "poll", returns=returns)
+		return _read(
+			site,
+			settings,
+			connector,
+			since - overlap,
+			"poll",
+			returns=returns,
+			may_stop=lambda until: until > since and site.now() - began >= seconds,
+		)
 
 	received = authorised(site, settings, work)
+	if received.more:
+		return received
 	done = "orders_polled_at = %s" + (", returns_cursor = %s" if returns else "")
 	site.db.execute(
 		f"UPDATE {_STATE} SET {done} WHERE name = %s", (began, *([began] if returns else []), store)
 	)
 	site.db.commit()
+	return received
+
+
+def import_due(site: Site, store: str) -> Received:
+	"""Fetch the orders that pushes told of, and poll when that is due: neither failing keeps the other from being done.
+
+	Commits. Raises as `poll` does, after both.
+	"""
+	# Which poll is due depends on whether the last one failed, and not on a fetch.
+	works = [lambda: fetch_pushed(site, store), due_poll(site, store)]
+	received, failure = Received(), None
+	for work in filter(None, works):
+		try:
+			received.add(work())
+		except ServiceError as error:
+			failure = failure or error
+	if failure:
+		raise failure
 	return received
 
 
@@ -101,15 +149,27 @@ def fetch_pushed(site: Site, store: str) -> Received:
 		site.db.commit()
 		if not rows:
 			return received
-		ids = sorted({row[1] for row in rows})
-		began = site.now()
-		orders = authorised(
-			site,
-			settings,
-			lambda connector, ids=ids: connector.fetch_orders(pace_of(site, settings, connector), ids),
-		)
-		received.add(receive(site, settings, orders, began, "fetch"))
-		found = {order.order_id for order in orders}
+		found: set[str] = set()
+		doubt: ServiceError | None = None
+		waiting = [sorted({row[1] for row in rows})]
+		while waiting:
+			ids = waiting.pop()
+			began = site.now()
+			try:
+				orders, ahead = authorised(site, settings, partial(_fetch, site, settings, ids))
+			except ServiceError as error:
+				if error.outcome in STORE_WIDE:
+					raise
+				if error.outcome is Outcome.AMBIGUOUS:
+					doubt = (
+						error  # nothing says that it is about an order: all of them are asked for again later
+					)
+				elif len(ids) > 1:
+					# One that is refused must not keep the others out.
+					waiting += [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
+				continue
+			received.add(receive(site, settings, orders, began, "fetch", ahead))
+			found |= {order.order_id for order in orders}
 		now = site.now()
 		site.db.update_many(
 			EVENT,
@@ -125,6 +185,14 @@ def fetch_pushed(site: Site, store: str) -> Received:
 			"attempts = t.attempts + 1, to_fetch = v.again, due_at = v.due",
 		)
 		site.db.commit()
+		if doubt:
+			raise doubt
+
+
+def _fetch(
+	site: Site, store: Store, ids: Sequence[str], connector: Connector
+) -> tuple[list[RemoteOrder], float | None]:
+	return connector.fetch_orders(pace_of(site, store, connector), ids), clock_ahead(site, connector)
 
 
 def due_poll(site: Site, store: str) -> Callable[[], Received] | None:
@@ -139,8 +207,8 @@ def due_poll(site: Site, store: str) -> Callable[[], Received] | None:
 	now = site.now()
 	plain_is_due = now - polled >= POLL_EVERY
 	if now - deep >= DEEP_EVERY and not (failed_at and plain_is_due):
-		return lambda: poll(site, store, overlap=DEEP_OVERLAP, returns=True)
-	return (lambda: poll(site, store)) if plain_is_due else None
+		return lambda: poll(site, store, overlap=DEEP_OVERLAP, returns=True, seconds=POLL_SECONDS)
+	return (lambda: poll(site, store, seconds=POLL_SECONDS)) if plain_is_due else None
 
 
 def _read(
@@ -152,22 +220,42 @@ def _read(
 	*,
 	returns: bool = False,
 	pace: Pace | None = None,
+	may_stop: Callable[[float], bool] = lambda until: False,
 ) -> Received:
-	"""Window by window, the progress kept after each; orders of a window that was broken off are read again."""
+	"""Window by window, the progress kept after each; orders of a window that was broken off are read again.
+
+	`since` and the progress are by our clock, the marketplace is asked by its own. `may_stop` is asked with the end of
+	each window.
+	"""
 	received = Received()
 	pace = pace or pace_of(site, store, connector)
 	began = site.now()
 	while True:
 		until = min(since + WINDOW, began + AHEAD)
-		asked = site.now()
-		for page in connector.changed_orders(pace, since, until, returns=returns):
-			received.add(receive(site, store, page, asked, source))
-			# The next page is asked for from now on.
+		ahead = clock_ahead(site, connector) or 0.0
+		while True:
 			asked = site.now()
-		_advance(site, store.name, since, min(until, began))
+			for page in connector.changed_orders(pace, since - ahead, until - ahead, returns=returns):
+				received.add(receive(site, store, page, asked, source, clock_ahead(site, connector)))
+				# The next page is asked for from now on.
+				asked = site.now()
+			told = clock_ahead(site, connector)
+			if told is None or abs(told - ahead) <= SAME_CLOCK:
+				break
+			ahead = told  # only the answer told their time: it was another window
+		_advance(site, store.name, since, min(until, began), returns)
 		if until >= began:
 			return received
+		if may_stop(until):
+			received.more = True
+			return received
 		since = until
+
+
+def clock_ahead(site: Site, connector: Connector) -> float | None:
+	"""Seconds by which our clock is ahead of the marketplace's; None = not known."""
+	theirs = connector.time_there()
+	return None if theirs is None else site.now() - theirs
 
 
 def _cursor(site: Site, store: str) -> float:
@@ -182,14 +270,18 @@ def _returns_cursor(site: Site, store: str) -> float:
 	return cursor
 
 
-def _advance(site: Site, store: str, since: float, until: float) -> None:
+def _advance(site: Site, store: str, since: float, until: float, returns: bool) -> None:
 	"""Orders from `since` to `until` are in. Never back: another worker may be further; and not over a gap: a person may
 	have moved *Import Orders From* back meanwhile. Commits."""
-	joins = "orders_cursor < %s AND (orders_cursor >= %s OR orders_cursor = 0)"
+	cursors = ["orders_cursor", "returns_cursor"] if returns else ["orders_cursor"]
+	moved = ", ".join(
+		f"{one} = CASE WHEN {one} < %s AND ({one} >= %s OR {one} = 0) THEN %s ELSE {one} END"
+		for one in cursors
+	)
 	site.db.execute(
-		f"UPDATE {_STATE} SET orders_cursor = CASE WHEN {joins} THEN %s ELSE orders_cursor END,"
+		f"UPDATE {_STATE} SET {moved},"
 		" orders_looked_at = %s, orders_error = '', orders_error_at = 0 WHERE name = %s",
-		(until, since, until, site.now(), store),
+		(*(until, since, until) * len(cursors), site.now(), store),
 	)
 	site.db.commit()
 
@@ -199,9 +291,12 @@ class _Hurried:
 
 	def __init__(self, site: Site, pace: Pace, blocked_until: Callable[[], float]):
 		self._site, self._pace, self._blocked_until = site, pace, blocked_until
+		self._give_up_at = site.now() + LOOK_SECONDS
 
 	def before_call(self) -> None:
 		self._pace.before_call()
+		if self._site.now() > self._give_up_at:
+			raise ServiceError(Outcome.REFUSED, "The marketplace takes too long to list the orders.")
 		wait = self._blocked_until() - self._site.now()
 		if wait > 0:
 			raise ServiceError(
@@ -221,7 +316,10 @@ def pace_of(site: Site, store: Store, connector: Connector) -> Pace:
 
 
 def authorised(site: Site, store: Store, work: Callable[[Connector], T]) -> T:
-	"""Do it, once more with a fresh token when the present one is refused; an error is written down and raised."""
+	"""Do it, once more with a fresh token when the present one is refused; an error is written down and raised.
+
+	Raises ServiceError, whatever went wrong.
+	"""
 	connector = site.connector(store.name)
 	try:
 		try:
@@ -234,9 +332,24 @@ def authorised(site: Site, store: Store, work: Callable[[Connector], T]) -> T:
 				raise
 			return work(site.connector(store.name))
 	except ServiceError as error:
-		site.db.rollback()
-		note_error(site, store.name, error)
-		raise
+		failure = error
+	except Exception as error:
+		if is_no_fault(error):
+			raise
+		failure = unexpected(error)
+	# Raised here and not where it was caught: a log of it then shows no variables of an order's way in.
+	site.db.rollback()
+	note_error(site, store.name, failure)
+	raise failure
+
+
+def unexpected(error: Exception) -> ServiceError:
+	"""Any other error while orders were read, in words that hold nothing of a buyer; also for the log."""
+	what = kind_of(error)
+	_log.error("Reading orders failed: %s", what)
+	return ServiceError(
+		Outcome.AMBIGUOUS, f"Orders could not be read because of an error in this app ({what}): tell us."
+	)
 
 
 def note_error(site: Site, store: str, error: ServiceError) -> None:

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -189,7 +189,7 @@ def _try(
 			break
 		except Exception as error:
 			site.db.rollback()
-			if is_interrupt(error):
+			if is_no_fault(error):
 				raise
 			if not site.db.is_retriable(error):
 				return error
@@ -235,6 +235,11 @@ def _set_aside(site: Site, store: Store, order: RemoteOrder, error: Exception) -
 	site.db.commit()
 
 
+def is_no_fault(error: BaseException) -> bool:
+	"""Nothing that was read is at fault: the job's time is up, or an assertion (a test's, of ours) does not hold."""
+	return is_interrupt(error) or isinstance(error, AssertionError)
+
+
 def kind_of(error: BaseException) -> str:
 	"""What an unexpected error was and where, without its own words or any variable: for logs, which strangers read."""
 	place = error.__traceback__
@@ -256,18 +261,7 @@ def _receive(
 ) -> Received:
 	db = site.db
 	db.commit()
-	by_name = {order_name(store.name, order.order_id): order for order in orders}
-	# Most of what is read was read before. It must not wait for a row's lock, which booking may hold for long.
-	for name, updated_at, asked_at, text in db.rows(
-		"SELECT name, updated_at, fetched_at, fingerprint"
-		f" FROM `tab{ORDER}` WHERE name IN ({', '.join(['%s'] * len(by_name))})",
-		sorted(by_name),
-	):
-		if name not in by_name:
-			raise LookupError("another order's id differs from it in upper and lower case only")
-		order = by_name[name]
-		if (updated_at, asked_at) >= (order.updated_at, fetched_at) or text == fingerprint(order):
-			del by_name[name]
+	by_name = _news(db, {order_name(store.name, order.order_id): order for order in orders}, fetched_at)
 	db.commit()
 	if not by_name:
 		return Received()
@@ -300,6 +294,23 @@ def _receive(
 	db.commit()
 	site.checkpoint("inbox: received")
 	return Received(0, new, len(changed), sorted(changed))
+
+
+def _news(db: Database, by_name: dict[str, RemoteOrder], fetched_at: float) -> dict[str, RemoteOrder]:
+	"""The snapshots that say something new. Most of what is read was read before, and must not wait for a row's lock: booking
+	may hold it for long. What is new by then is decided once more under the lock."""
+	news = dict(by_name)
+	for name, updated_at, asked_at, text in db.rows(
+		"SELECT name, updated_at, fetched_at, fingerprint"
+		f" FROM `tab{ORDER}` WHERE name IN ({', '.join(['%s'] * len(by_name))})",
+		sorted(by_name),
+	):
+		if name not in by_name:
+			raise LookupError("another order's id differs from it in upper and lower case only")
+		order = by_name[name]
+		if (updated_at, asked_at) >= (order.updated_at, fetched_at) or text == fingerprint(order):
+			del news[name]
+	return news
 
 
 def _read_known(db: Database, mark: str) -> list[_Known]:
@@ -338,6 +349,7 @@ def _write(
 		list(changed.values()),
 		{(changed[name].order_id, line): row.warehouse for (name, line), row in before.items()},
 	)
+	_keep_holds(db, {name: resolved[order.order_id] for name, order in changed.items()})
 	holds: dict[str, dict[tuple[str, str], Decimal]] = {}
 	orders: list[Row] = []
 	events: list[Row] = []
@@ -369,13 +381,13 @@ def _write(
 			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due",
 		),
 		orders,
-		"modified = v.modified, customer = v.customer, storefront = v.storefront, ordered_at = v.ordered,"
+		# What `_set_aside` said is over; what booking said it will say again.
+		"reason = CASE WHEN t.fingerprint = '' THEN '' ELSE t.reason END,"
+		" modified = v.modified, customer = v.customer, storefront = v.storefront, ordered_at = v.ordered,"
 		" status = v.status, remote_status = v.remote, note = v.note, fulfilled_by_marketplace = v.theirs,"
 		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
 		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
-		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0,"
-		# What `_set_aside` said is over; what booking said it will say again.
-		" reason = CASE WHEN t.fingerprint = '' THEN '' ELSE t.reason END",
+		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0",
 	)  # fmt: skip
 	write_lines(db, {name: resolved[order.order_id] for name, order in changed.items()}, stamp)
 	items = held.held_items(db, names)
@@ -448,7 +460,21 @@ def holds_of(
 			if line.warehouse and units[line.line.line_id] > 0:
 				key = (item, line.warehouse)
 				found[key] = found.get(key, Decimal(0)) + each * units[line.line.line_id]
+	for line in lines:
+		if units[line.line.line_id] > 0:
+			for key, qty in line.kept.items():
+				found[key] = found.get(key, Decimal(0)) + qty
 	return found
+
+
+def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:
+	"""What a line held while it could be resolved is sold all the same when its item can't be found any more."""
+	unclear = {name: [one for one in lines if one.problem] for name, lines in orders.items()}
+	before = held.holds_of_orders(db, [name for name, lines in unclear.items() if lines])
+	for name, rows in before.items():
+		certain = {item for one in orders[name] if not one.problem for item in one.parts}
+		# Which of several it was does not matter to the sum.
+		unclear[name][0].kept = {key: qty for key, qty in rows.items() if key[0] not in certain}
 
 
 def _short(text: str) -> str:
@@ -579,9 +605,7 @@ def record_push(
 	rows: list[Row] = []
 	for order_id in sorted(set(order_ids)):
 		key = hashlib.sha1(f"{store}\n{delivery_id}\n{order_id}".encode()).hexdigest()[:20]
-		rows.append(
-			(key, stamp, stamp, store, order_id, now, "push", _short(status), _short(kind), 1, now)
-		)
+		rows.append((key, stamp, stamp, store, order_id, now, "push", _short(status), _short(kind), 1, now))
 	return site.db.insert_missing(EVENT, EVENT_COLUMNS, rows)
 
 
@@ -601,11 +625,22 @@ def due_orders(db: Database, store: str, now: float, limit: int) -> list[str]:
 
 
 def look_again(db: Database, now: float, stores: Collection[str] = ()) -> int:
-	"""Something changed that orders may have waited for: those that need attention are tried again now. No commit."""
-	where = f" AND store IN ({', '.join(['%s'] * len(stores))})" if stores else ""
-	return db.execute(
-		f"UPDATE `tab{ORDER}` SET due_at = %s WHERE state = '{ATTENTION}' AND due_at > %s{where}",
-		(now, now, *sorted(stores)),
+	"""Something changed that orders may have waited for: those that need attention are tried again now. No commit.
+
+	Of `stores`, whose settings changed, also those that hold stock though there is nothing to book: in which warehouse,
+	is one of the settings.
+	"""
+	where = f"state = '{ATTENTION}' AND due_at > %s"
+	if stores:
+		where = f"({where} OR state = '{UP_TO_DATE}' AND holding = 1) AND store IN ({', '.join(['%s'] * len(stores))})"
+	# Found without a lock, and each locked by itself: an UPDATE with these conditions would lock whatever it passes.
+	names = db.rows(f"SELECT name FROM `tab{ORDER}` WHERE {where}", (now, *sorted(stores)))
+	return db.update_many(
+		ORDER,
+		("name", "due"),
+		sorted((name, now) for (name,) in names),
+		f"due_at = v.due, state = CASE WHEN t.state = '{UP_TO_DATE}' THEN '{WAITING}' ELSE t.state END",
+		f"t.state = '{ATTENTION}' OR t.state = '{UP_TO_DATE}' AND t.holding = 1",
 	)
 
 
@@ -621,6 +656,7 @@ def resolve_again(
 	lines = resolve(
 		db, store, [order], {(order.order_id, line): row.warehouse for (_name, line), row in before.items()}
 	)[order.order_id]
+	_keep_holds(db, {name: lines})
 	holds = holds_of(order, lines, booked=booked, has_left=has_left)
 	items = held.held_items(db, [name]) | {item for item, _warehouse in holds}
 	now = site.now()

@@ -40,6 +40,8 @@ class Resolved:
 	matched: bool = False
 	"""The line's seller SKU is exactly the code of the item."""
 	problem: str = ""
+	kept: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+	"""With a problem: (item, warehouse) -> stock units that the line held while it could be resolved, and goes on holding."""
 
 	@property
 	def needed(self) -> dict[str, Decimal]:
@@ -65,6 +67,11 @@ def resolve(
 	_find_parts(db, everything)
 	_choose_warehouses(db, store, orders, found, warehouses)
 	return found
+
+
+def unresolved(lines: Iterable[Resolved], units: Mapping[str, int]) -> str:
+	"""Why lines of which there are `units` (by line id) can't be booked or held; '' = all of them can."""
+	return "; ".join(sorted({one.problem for one in lines if one.problem and units[one.line.line_id] > 0}))
 
 
 def _find_items(db: Database, store: Store, lines: Sequence[Resolved]) -> None:

@@ -3,8 +3,7 @@
 When an order is newer than the last acknowledged write of its listing, the marketplace now shows what was acknowledged
 less what was sold: that is written down, and the drain finds nothing to send. Whenever that is not certain (a call in
 the air, an order as old as the write, units given back by a cancellation, several locations, a clock of theirs that
-nobody has told us) the Acknowledged Qty is
-not believed any more, and the number is sent whatever it is.
+was not measured) the Acknowledged Qty is not believed any more, and the number is sent whatever it is.
 
 It rests on one assumption: the marketplace takes the units off sale when the order is placed, paid or not.
 """

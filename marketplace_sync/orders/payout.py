@@ -15,9 +15,16 @@ from marketplace_sync.connectors.orders import ZERO, Settlement, SettlementLine
 ADJUSTMENT = "Adjustment"
 """The name of an amount that is about no order and that nobody named."""
 REFUNDS = frozenset(
-	{"seller_return_refund", "refund_subtotal_before_discount_amount", "seller_discount_refund_amount"}
+	{
+		"seller_return_refund",
+		"shopee_discount",
+		"prorated_seller_voucher_offset_return_items",
+		"refund_subtotal_before_discount_amount",
+		"seller_discount_refund_amount",
+	}
 )
-"""What connectors tell as fees though it is no cost: a buyer's money that goes back. In the books that is a credit note."""
+"""What connectors tell as fees though it is no cost: a buyer's money that goes back (and what the platform, or a voucher,
+had added to it or taken off). In the books that is a credit note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class OrderBooks:
 	settled_in: tuple[str, ...] = ()
 	"""Settlement ids of those payouts."""
 	draft_credit_note: str = ""
+	is_open: bool = False
+	"""Something of the invoice is still to be paid."""
 	unallocated: str = ""
 	"""The order's submitted Payment Entry, when a part of it is allocated to nothing."""
 
@@ -72,20 +81,24 @@ class Matched:
 
 
 # -- the statement itself --------------------------------------------------------------------------------------------
-def per_order(settlement: Settlement) -> Settlement:
+def per_order(settlement: Settlement, after_refunds: bool = False) -> Settlement:
 	"""The statement with one line per order, its gross what is left after refunds.
 
 	What is about no order touches no clearing account: all of it becomes a fee by its name (an amount that came as gross
-	has the note for a name).
+	has the note for a name). So does a line that tells nothing but fees of an order (an affiliate's, a courier's), with the
+	order in its note; but not where gross is told `after_refunds`, for there it may be all that was refunded.
 	"""
 	lines: dict[object, SettlementLine] = {}
 	for index, line in enumerate(settlement.lines):
 		order_id = line.order_id.strip()
+		refunds = [amount for name, amount in line.fees if name in REFUNDS]
+		if order_id and not (after_refunds or line.gross or any(refunds)) and line.net:
+			line = replace(line, note="; ".join(filter(None, (f"Order {order_id}", line.note))))
+			order_id = ""
 		if order_id:
 			before = lines.get(order_id)
-			refunded = sum((amount for name, amount in line.fees if name in REFUNDS), ZERO)
 			fees = _by_name(fee for fee in line.fees if fee[0] not in REFUNDS)
-			line = replace(line, order_id=order_id, gross=line.gross - refunded, fees=fees)
+			line = replace(line, order_id=order_id, gross=line.gross - sum(refunds, ZERO), fees=fees)
 			lines[order_id] = _add(before, line) if before else line
 		else:
 			fees = line.fees + (((line.note or ADJUSTMENT, -line.gross),) if line.gross else ())
@@ -215,6 +228,8 @@ def match(lines: Sequence[SettlementLine], books: Mapping[str, OrderBooks]) -> l
 def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 	"""What is wrong with a line that says `gross` for an order, and the cure; '' = clearing holds just that."""
 	if books is None:
+		if not gross:
+			return ""  # it asks nothing of clearing
 		return (
 			"This order is not in ERPNext. Check Import Orders From on the store and fetch the order; or post anyway:"
 			" then the amount stays open in the clearing account."
@@ -223,9 +238,15 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 	if not difference:
 		return ""
 	if books.settled_in:
+		refunded = (
+			f" If the buyer was refunded, make a credit note of {-difference:f} against {books.sales_invoice}, then check"
+			" again."
+			if difference < 0 and books.sales_invoice
+			else ""
+		)
 		return (
 			f"Settled before, with {books.settled:f} in {', '.join(books.settled_in)}; clearing now holds"
-			f" {books.held:f} for it, the statement says {gross:f}. Compare the two statements."
+			f" {books.held:f} for it, the statement says {gross:f}. Compare the two statements.{refunded}"
 		)
 	if not books.sales_invoice:
 		why = f" ({books.why_not_booked.rstrip('. ')})" if books.why_not_booked else ""
@@ -241,10 +262,12 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 			f" {books.sales_invoice} with Payment Reconciliation, then check again."
 		)
 	if not books.paid:
-		return (
-			f"{books.sales_invoice} is not paid into the store's clearing account. Make its Payment Entry (paid to the"
-			" clearing account), then check again."
+		cure = (
+			"Make its Payment Entry (paid to the clearing account), then check again."
+			if books.is_open
+			else "It was settled otherwise, by another account or another order's credit note: correct that, then check again."
 		)
+		return f"{books.sales_invoice} is not paid into the store's clearing account. {cure}"
 	return (
 		f"Clearing holds {books.held:f} for it, the statement says {gross:f}: a difference of {difference:f}. Correct"
 		" the documents and check again, or post anyway: then the difference stays open in the clearing account."

@@ -31,6 +31,8 @@ UNNAMED_FEE = "Fees"
 """The fee that is the difference of gross and net, in a file without columns of fees."""
 ERRORS_SHOWN = 20
 LONGEST_ID = 100
+MOST = Decimal(10**10)
+"""No line is as much; a column of the database holds the sum of a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +330,13 @@ def _amount(
 		)
 		return ZERO
 	value = Decimal(digits.replace(thousands, "").replace(",", "."))
+	if value >= MOST:
+		problems.append(
+			FileProblem(
+				cell.row, column, f"{cell.text} has more than 10 digits before the decimals. Correct it."
+			)
+		)
+		return ZERO
 	return -value if _minuses(number) else value
 
 

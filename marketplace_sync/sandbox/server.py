@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -457,6 +458,7 @@ class Connection(socketserver.StreamRequestHandler):
 			f"Content-Type: {content_type}",
 			f"Content-Length: {length}",
 			f"Connection: {'keep-alive' if self.keep_alive else 'close'}",
+			f"Date: {formatdate(self.server.sandbox.world.now(), usegmt=True)}",
 		]
 		lines += [f"{name}: {value}" for name, value in headers.items()]
 		return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

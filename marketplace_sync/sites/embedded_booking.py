@@ -15,7 +15,7 @@ from marketplace_sync.orders import held, inbox
 from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.booking import Books, Paper, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE
-from marketplace_sync.orders.lines import Resolved
+from marketplace_sync.orders.lines import Resolved, unresolved
 from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
 from marketplace_sync.sites.embedded_ledger import Ledger, LedgerError, Line
 from marketplace_sync.sites.embedded_site import EmbeddedSite
@@ -155,10 +155,12 @@ class _Work:
 			self._undo()
 		problem = todo.problem
 		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
-		if making:
-			problem = "; ".join(sorted({line.problem for line in lines if line.problem})) or problem
-			if not self.store.warehouses:
-				problem = "The store has no warehouses: choose which ones feed it."
+		unbooked = books.empty and not problem and not order.fulfilled_by_marketplace
+		if making or unbooked:
+			# Also of what is only held so far: stock of an unknown item is not.
+			problem = unresolved(lines, units) or problem
+		if making and not self.store.warehouses:
+			problem = "The store has no warehouses: choose which ones feed it."
 		if making and not problem:
 			wanted = _stock_lines(lines, units)
 			if wanted and Step.ORDER in making and not goal.order_draft:

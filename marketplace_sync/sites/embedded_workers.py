@@ -10,7 +10,7 @@ import threading
 from dataclasses import fields, replace
 
 from marketplace_sync.connectors.base import ServiceError
-from marketplace_sync.orders.importing import due_poll, fetch_pushed
+from marketplace_sync.orders.importing import import_due
 from marketplace_sync.orders.inbox import Received
 from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite
@@ -107,9 +107,7 @@ class Workers:
 		while not self._stopping.is_set():
 			received = Received()
 			try:
-				received.add(fetch_pushed(site, store))
-				if poll := due_poll(site, store):
-					received.add(poll())
+				received = import_due(site, store)
 			except ServiceError:
 				site.db.rollback()  # written down in the store's state, and tried again in the next round
 			report = book_due(site, store)

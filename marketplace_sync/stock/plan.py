@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from marketplace_sync.connectors.base import ListingRef, Outcome, ServiceError, StockLine
 from marketplace_sync.listings.switches import switched_off
-from marketplace_sync.orders.importing import PASSING, look, note_error
-from marketplace_sync.orders.inbox import Received
+from marketplace_sync.orders.importing import PASSING, look, note_error, unexpected
+from marketplace_sync.orders.inbox import Received, is_no_fault
 from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.availability import Offer, read_offers
@@ -23,6 +23,8 @@ from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
 LISTINGS_PER_SLICE = 1_000
 LOOK_EVERY = 0.5
 """Seconds. Quantities are read with the orders of at most this long ago in the inbox."""
+LOOK_AGAIN, LONGEST_LOOK_AGAIN = 5.0, 30.0
+"""Seconds after a look that failed, more each time: meanwhile what may be sent without one is not held up by it."""
 
 
 class Planner:
@@ -34,7 +36,9 @@ class Planner:
 		self.wait_until = 0.0
 		self.speed = turn.normal_rate
 		"""Calls per second as of the last look at the store's state."""
-		self.looked_at = 0.0
+		self.look_at = 0.0
+		"""When a look is due again."""
+		self.looks_failed = 0
 		self.raises_wait = False
 		"""The store's orders could not be read just now: what it sold is not known, so nothing is raised."""
 
@@ -136,7 +140,7 @@ class Planner:
 
 	def _must_look(self) -> bool:
 		"""Whether the inbox may lack orders. What an older look could not read holds nothing back any more."""
-		due = self.turn.store.import_orders and self.site.now() >= self.looked_at + LOOK_EVERY
+		due = self.turn.store.import_orders and self.site.now() >= self.look_at
 		if due:
 			self.raises_wait = False
 		return due
@@ -160,12 +164,22 @@ class Planner:
 			# The calls of this slice will be refused as well and the token rotated: the next slice has to look.
 			answered = error.outcome is not Outcome.UNAUTHORISED
 			received = Received()
+		except Exception as error:
+			# Whatever it is, it is about orders: decreases go on. In words that hold nothing of a buyer.
+			self.site.db.rollback()
+			if is_no_fault(error):
+				raise
+			note_error(self.site, turn.name, unexpected(error))
+			self.raises_wait = True
+			received = Received()
 		if received is None:
 			# Too much for a moment like this: whoever imports the store's orders is called.
 			self.raises_wait = True
 			self.site.wake_orders(turn.name)
 			received = Received()
-		self.looked_at = self.site.now() if answered else 0.0
+		self.looks_failed = self.looks_failed + 1 if self.raises_wait else 0
+		pause = min(LONGEST_LOOK_AGAIN, LOOK_AGAIN * self.looks_failed) if self.looks_failed else LOOK_EVERY
+		self.look_at = self.site.now() + pause if answered else 0.0
 		if received.names:
 			self.site.wake_orders(turn.name)
 		if received.changed:

@@ -11,7 +11,7 @@ import frappe
 from erpnext.accounts.doctype.payment_entry.payment_entry import get_payment_entry
 from erpnext.controllers.accounts_controller import update_child_qty_rate
 from erpnext.controllers.sales_and_purchase_return import make_return_doc
-from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note
+from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note, make_sales_invoice
 from frappe.utils import flt
 
 from marketplace_sync.erpnext import booking, sales_order
@@ -380,13 +380,45 @@ class TestReturns(OrderCase):
 		frappe.db.commit()
 		self.assertEqual((self.stock(), self.available()), ((100, 0), 100))
 
+	def test_changed_total_is_shown_until_a_person_settles_it(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 2))
+		row = self.book(order)
+		order = self.again(order, lines=[line(self.item, 2, 9_500)], total="19000")
+		self.assertEqual(self.book(order).difference, -1_000)
+		order = self.again(order, S.DELIVERED, lines=[line(self.item, 2, 9_500, returned=1)])
+		for _time in range(2):
+			row = self.book(order)
+			self.assert_attention(row, row.sales_invoice)
+			self.assertEqual(row.difference, -1_000)
+			self.assertEqual(
+				self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1, "Credit Note": 1}
+			)
+			order = self.again(order)
+		self.assertEqual(booking.retry(row.name), "Up to Date")
+		self.assertEqual(self.documents(row.name)["Payment Entry"], 1)
+
+	def test_any_of_two_credit_notes_that_is_deleted_is_declined(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 5))
+		notes = []
+		for units in (1, 2):
+			order = self.again(order, lines=[line(self.item, 5, returned=units)])
+			notes.append(self.book(order).credit_note)
+		frappe.get_doc("Sales Invoice", notes[0]).delete()
+		frappe.db.commit()
+		row = self.book(self.again(order, note="again"))
+		self.assertEqual((row.state, row.credit_note), ("Up to Date", notes[1]))
+		self.assertIn(notes[0], row.reason)
+		self.assertEqual(self.documents(row.name)["Credit Note"], 1)
+
 	def test_deleted_credit_note_is_not_made_again(self) -> None:
 		order = self.order(S.RETURNED, line(self.item, returned=1))
 		row = self.book(order)
 		frappe.get_doc("Sales Invoice", row.credit_note).delete()
 		frappe.db.commit()
-		row = self.book(self.again(order, note="again"))
-		self.assertEqual((row.state, self.documents(row.name).get("Credit Note")), ("Up to Date", None))
+		for again in ("again", "and again"):
+			row = self.book(self.again(order, note=again))
+			self.assertEqual((row.state, self.documents(row.name).get("Credit Note")), ("Up to Date", None))
+			self.assertIn("Retry", row.reason)
 		self.assertEqual(booking.retry(row.name), "Up to Date")
 		self.assertEqual(self.documents(row.name)["Credit Note"], 1)
 
@@ -595,6 +627,86 @@ class TestPeople(OrderCase):
 		row = self.book(self.again(order, lines=[line(self.item, 4, cancelled=3)], total="10000"))
 		self.assert_done(row, Sales_Order=1)
 		self.assertEqual((self.stock(), self.held(row.name)), ((100, 1), 0))
+
+	def test_more_units_by_update_items(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		self.update_items(row.sales_order, 5)
+		self.assertEqual((self.stock(), self.held(row.name)), ((100, 5), 0))
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, "items")
+
+	def test_amended_to_what_the_marketplace_says_now(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		old = frappe.get_doc("Sales Order", row.sales_order)
+		old.cancel()
+		order = self.again(order, lines=[line(self.item, 4, cancelled=1)], total="30000")
+		self.receive(order)
+		new = frappe.copy_doc(old)
+		new.docstatus, new.amended_from = 0, old.name
+		new.items[0].qty = 3
+		new.payment_schedule = []
+		new.insert().submit()
+		frappe.db.commit()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((row.sales_order, self.stock(), self.held(row.name)), (new.name, (100, 3), 0))
+
+	def test_delivered_by_hand_is_not_taken_twice(self) -> None:
+		"""ERPNext itself refuses it only without an allowance for over-delivery."""
+		frappe.db.set_value("Item", self.item, "over_delivery_receipt_allowance", 100)
+		frappe.clear_document_cache("Item", self.item)
+		order = self.order(S.OPEN, line(self.item, 5))
+		note = make_delivery_note(self.book(order).sales_order)
+		note.insert().submit()
+		frappe.db.commit()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, "Delivery Note")
+		self.assertEqual((self.documents(row.name), self.stock()), ({"Sales Order": 1}, (95, 0)))
+
+	def test_invoiced_by_hand_is_said(self) -> None:
+		gift = utils.item(quantity=5)
+		order = self.order(S.OPEN, line(self.item, 5), line(gift, 1, 0, number=2))
+		make_sales_invoice(self.book(order).sales_order).insert().submit()
+		frappe.db.commit()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, "invoiced already")
+
+	def test_advance_on_the_sales_order_is_not_paid_again(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 3))
+		row = self.book(order)
+		self.pay("Sales Order", row.sales_order, 20_000)
+		order = self.again(order, S.DELIVERED)
+		row = self.book(order)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual(frappe.db.get_value("Payment Entry", row.payment_entry, "paid_amount"), 10_000)
+		self.assertEqual(frappe.db.get_value("Sales Invoice", row.sales_invoice, "outstanding_amount"), 0)
+
+	def test_what_a_person_paid_is_not_booked_anew(self) -> None:
+		for status, doctype in ((S.READY_TO_SHIP, "Sales Invoice"), (S.OPEN, "Sales Order")):
+			with self.subTest(doctype):
+				order = self.order(status, line(self.item, 3))
+				row = self.book(order)
+				name = row.sales_invoice or row.sales_order
+				paid = self.pay(doctype, name, 12_000)
+				order = self.again(order, lines=[line(self.item, 3, cancelled=1)], total="20000")
+				self.assert_attention(self.book(order), name)
+				paid.reload()
+				self.assertEqual(paid.unallocated_amount, 0)
+				row = self.book(self.again(order, S.CANCELLED))
+				self.assertEqual((row.state, self.documents(row.name)), ("Up to Date", {}))
+				self.assertIn(paid.name, row.reason)
+
+	def pay(self, doctype: str, name: str, amount: float) -> Any:
+		paid = get_payment_entry(doctype, name, bank_account=clearing())
+		paid.update({"paid_amount": amount, "received_amount": amount})
+		paid.references[0].allocated_amount = amount
+		paid.update({"reference_no": "by hand", "reference_date": frappe.utils.today()})
+		paid.insert().submit()
+		frappe.db.commit()
+		return paid
 
 	def test_amended_to_another_warehouse(self) -> None:
 		row = self.book(self.order(S.OPEN, line(self.item, 4)))

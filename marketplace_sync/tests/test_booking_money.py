@@ -11,7 +11,7 @@ from marketplace_sync.erpnext import booking
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.order_utils import BookingTestCase, S, account, clearing, line, new_store
-from marketplace_sync.tests.utils import ABBR, COMPANY
+from marketplace_sync.tests.utils import ABBR, COMPANY, SHOP
 
 _MANY_CURRENCIES = "Accounts Settings", "allow_multi_currency_invoices_against_single_party_account"
 DOLLARS, CENTS = "Marketplace Dollar Company", "MDC"
@@ -156,6 +156,24 @@ class TestAmounts(MoneyCase):
 		row = self.booked(line(bundle, 2, 50_000))
 		self.assertEqual((self.stock(), self.held(row.name)), ((94, 0), 0))
 
+	def test_rows_have_the_stores_cost_center(self) -> None:
+		mine, other = (cost_center(name) for name in ("Online", "Elsewhere"))
+		item = frappe.get_doc("Item", self.item)
+		item.set(
+			"item_defaults", [{"company": COMPANY, "default_warehouse": SHOP, "selling_cost_center": other}]
+		)
+		item.save()
+		store = new_store("Jurnal style", accounts=self.mapped, cost_center=mine)
+		for name in (store, new_store(accounts=self.mapped, cost_center=mine)):
+			row = self.book(self.order(S.READY_TO_SHIP, amounts=[("Shipping", 9_000, "fee")]), store=name)
+			found = frappe.get_all(
+				"GL Entry",
+				filters={"voucher_no": row.sales_invoice, "is_cancelled": 0, "cost_center": ("is", "set")},
+				pluck="cost_center",
+				distinct=True,
+			)
+			self.assertEqual(found, [mine])
+
 	def test_needed_account_is_not_mapped(self) -> None:
 		store = new_store()
 		order = self.order(S.OPEN, amounts=[("Shipping", 9_000, "fee")])
@@ -278,6 +296,16 @@ def listing(store: str, sku: str, item: str, uom: str) -> None:
 		[(frappe.generate_hash(length=20), store, sku, item, uom, "P1", "S1")],
 	)
 	frappe.db.commit()
+
+
+def cost_center(name: str) -> str:
+	full = f"{name} - {ABBR}"
+	if not frappe.db.exists("Cost Center", full):
+		parent = frappe.db.get_value("Cost Center", {"company": COMPANY, "is_group": 1})
+		frappe.get_doc(
+			doctype="Cost Center", cost_center_name=name, company=COMPANY, parent_cost_center=parent
+		).insert()
+	return full
 
 
 def _rate(source: str, target: str, rate: float) -> None:

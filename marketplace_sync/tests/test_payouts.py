@@ -459,6 +459,29 @@ class TestPayouts(SiteTestCase):
 		self.pay(self.invoice_of(unpaid))
 		self.assertEqual(self.report(), differences[1:])
 
+	def test_a_fee_of_an_order_holds_nothing_up(self) -> None:
+		one, other = self.order(100), self.order(50)
+		fees = [line(one, 0, {"affiliate": 3}), line("TOO OLD", 0, {"affiliate": 2})]
+		self.bring(self.statement(*fees, line(other, 50)))
+		self.assertEqual(self.payout().state, "Posted", self.payout().reason)
+		self.assertEqual(self.report(), [])
+		self.assertEqual(self.clearing(one, other), 100)
+		self.bring(self.statement(line(one, 100), name="S2"))
+		self.assertEqual(self.clearing(one, other), 0)
+		# What two statements say of an order is compared, though it comes to nothing.
+		self.bring(self.statement(line(one, -100), name="S3"))
+		payouts.post(self.payout("S3").name, anyway=True)
+		self.assertEqual(self.report(), [(one, -100)])
+
+	def test_a_refund_of_everything_without_a_credit_note_waits(self) -> None:
+		order, other = self.order(100), self.order(100)
+		self.bring(self.statement(line(order, 100, {"seller_return_refund": 100, "reverse_shipping_fee": 3})))
+		self.assertEqual((self.payout().state, self.payout().difference), ("Needs Attention", -100))
+		self.assertEqual(self.report(), [("", None), (order, -100)])
+		payouts.import_csv(self.store, self.file(f"S2;{nowdate()};{other};0;3;0;-3"))
+		self.assertEqual((self.payout("S2").state, self.payout("S2").difference), ("Needs Attention", -100))
+		self.assertEqual(self.entries(), [])
+
 	def test_what_was_paid_since_is_posted_by_itself(self) -> None:
 		order = self.order(100, paid=False)
 		self.bring(self.statement(line(order, 100)))
@@ -725,10 +748,11 @@ class TestPayouts(SiteTestCase):
 	def test_nothing_is_added_by_itself_to_a_statement_whose_posted_lines_differ(self) -> None:
 		"""The same amount under another name (a file, say) must not be posted a second time."""
 		order = self.order(100)
-		self.bring(self.statement(line(order, 100), line("ADJUSTMENT1", 0, {"Penalty": 7})))
-		payouts.post(self.payout().name, anyway=True)
-		again = self.statement(line(order, 100), line("", 0, {"Penalty": 7}))
-		self.bring(again)
+		self.bring(self.statement(line(order, 100), line("ADJUSTMENT1", 0, {"penalty": 7})))
+		payouts.import_csv(
+			self.store,
+			self.file(f"S1;{nowdate()};{order};100;0;0;100", f"S1;{nowdate()};ADJUSTMENT1;0;7;0;-7"),
+		)
 		self.assertEqual(len(self.entries()), 1)
 		self.assertEqual(self.payout("S1-2").state, "Needs Attention")
 		self.assertIn("S1 was told otherwise", self.payout("S1-2").reason)

@@ -19,7 +19,7 @@ from marketplace_sync.connectors.base import (
 from marketplace_sync.connectors.http import Answer, Lost, NotSent, Unreadable
 from marketplace_sync.connectors.shopee import CODES, Shopee, next_midnight, sign
 
-from .stubs import NOW, SECRETS, everything, query_of, shopee
+from .stubs import NOW, SECRETS, everything, query_of, shopee, tiktok
 
 KEY = "57615053704d6470644f554a78656d50484143644964436a5568777544524579"
 
@@ -325,6 +325,23 @@ def test_messages_are_shopees_words_and_the_cure_without_secrets() -> None:
 	connector, _http = shopee(error("x" * 5000 + SECRETS[1], "y" * 5000))
 	row = connector.write([line()]).rows[0]
 	assert len(row.message) < 600 and len(row.code) <= 140
+
+
+@pytest.mark.parametrize("connect", [shopee, tiktok])
+def test_the_services_clock_is_learnt_from_prompt_answers(
+	connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+	monkeypatch.setattr("time.time", lambda: 5_000.0)
+	connector, _http = connect(
+		Answer(200, {}, clock_skew=60.0, took=1.0),
+		Answer(200, {}, clock_skew=900.0, took=15.0),
+		Answer(200, {}),
+	)
+	assert connector.time_there() is None
+	for _call in range(3):
+		connector.read([ListingRef("key", "1000", "3456")])
+		# In the middle of what the second in the header and the second that it took leave open.
+		assert connector.time_there() == 5_000.0 - 59.0
 
 
 def test_a_wrong_clock_is_named() -> None:

@@ -259,12 +259,26 @@ def test_fulfilled_by_shopee() -> None:
 		{"item_list": [item(), "?"]},
 		{"item_list": [item(model_quantity_purchased="two")]},
 		{"item_list": [item(), item(model_original_price=None)]},
+		{"item_list": [item(), item(model_quantity_purchased=None)]},
 	],
 )
 def test_what_cant_be_read_is_shown_and_not_booked(broken: dict[str, Any]) -> None:
 	one = parsed(**broken)
-	assert one.status is OrderStatus.UNKNOWN
+	# Without a line: one that is missing would look like one that was given back.
+	assert (one.status, one.lines) == (OrderStatus.UNKNOWN, ())
 	assert one.note.startswith("Shopee's answer has ")
+
+
+@pytest.mark.parametrize("time", [1_712_700_000_000, -5, 10**19, "soon", None])
+def test_a_time_that_is_none_is_not_told(time: Any) -> None:
+	one = parsed(create_time=time, update_time=1_712_700_000)
+	assert (one.created_at, one.updated_at) == (1_712_700_000, 1_712_700_000)
+	assert parsed(create_time=time, update_time=time).created_at == 0
+
+
+def test_a_line_id_can_always_be_stored() -> None:
+	one, again = (parsed(item(line_item_id="7" * 200)).lines[0].line_id for _ in range(2))
+	assert one == again and len(one) <= 140
 
 
 # -- fetching ----------------------------------------------------------------------------------------------

@@ -254,8 +254,16 @@ def test_a_refund_without_the_goods_is_no_return() -> None:
 )
 def test_what_cant_be_read_is_shown_and_not_booked(broken: dict[str, Any]) -> None:
 	one = parsed(**broken)
-	assert one.status is OrderStatus.UNKNOWN
+	# Without a line: one that is missing would look like one that was given back.
+	assert (one.status, one.lines) == (OrderStatus.UNKNOWN, ())
 	assert one.note.startswith("TikTok Shop's answer has ")
+
+
+def test_times_and_ids_that_no_database_takes() -> None:
+	assert parsed(create_time=1_712_700_000_000, update_time=10**19).created_at == 0
+	units = [unit(1, seller_sku="x" * 200), unit(2, seller_sku="y" * 200)]
+	ids = {line.line_id for line in parsed(*units).lines}
+	assert len(ids) == 2 and all(len(one) <= 140 for one in ids)
 
 
 # -- money -------------------------------------------------------------------------------------------------

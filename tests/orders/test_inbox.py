@@ -594,9 +594,7 @@ def test_an_order_without_a_time_is_not_taken_for_an_old_one():
 
 
 @pytest.mark.parametrize("order_id", ["x" * 141, "é", "O 1", "a/b"])
-def test_an_id_that_no_service_gives_is_told_in_the_log_only(
-	order_id: str, caplog: pytest.LogCaptureFixture
-):
+def test_an_id_that_no_service_gives_is_told_in_the_log_only(order_id: str, caplog: pytest.LogCaptureFixture):
 	seller = Seller()
 	assert seller.receive(an_order(order_id=order_id), an_order(order_id="O-2")).new == 1
 	assert seller.db.rows("SELECT COUNT(*) FROM `tabMarketplace Order`") == [(1,)]
@@ -664,3 +662,36 @@ def test_goods_that_are_away_are_held_though_the_cancellation_does_not_say_so():
 	gone = a_line("A", 3, cancelled=3)
 	seller.receive(an_order(gone, at=NOW + 5, created=NOW, status=S.CANCELLED, left=False))
 	assert seller.held() == {("A", WAREHOUSE): 3}
+
+
+def test_a_hold_that_was_certain_stays_when_its_item_cannot_be_found_any_more():
+	seller = Seller()
+	lines = (a_line("A", 4), a_line("B", 1, number=2))
+	seller.receive(an_order(*lines))
+	before = seller.held()
+	for column in ("item", "seller_sku"):
+		seller.set("Marketplace Listing", seller.listings["A"], **{column: ""})
+	seller.set("Item", "A", name="A-renamed")
+	for at in (5, 10):
+		order = an_order(*lines, at=NOW + at, created=NOW)
+		seller.receive(order)
+		assert seller.lines("O-1", "item") == [(None,), ("B",)], "shown with its problem"
+		assert seller.held() == before
+	inbox.resolve_again(
+		seller.site, seller.settings, f"{seller.name}-O-1", order, booked=False, has_left=False
+	)
+	seller.db.commit()
+	assert seller.held() == before
+	seller.receive(an_order(replace(lines[0], cancelled=4), lines[1], at=NOW + 15, created=NOW))
+	assert seller.held() == {("B", WAREHOUSE): 1}
+
+
+def test_settings_that_changed_have_what_is_only_held_looked_at_again():
+	"""The table books nothing yet, and the hold is in a warehouse that feeds the store no more."""
+	seller = Seller()
+	seller.receive(an_order(), an_order(order_id="O-2"))
+	seller.set("Marketplace Order", f"{seller.name}-O-1", state=inbox.UP_TO_DATE, due_at=0)
+	seller.set("Marketplace Order", f"{seller.name}-O-2", state=inbox.UP_TO_DATE, due_at=0, holding=0)
+	assert inbox.look_again(seller.db, NOW + 1) == 0, "a new item concerns those that wait for one"
+	assert inbox.look_again(seller.db, NOW + 1, [seller.name]) == 1
+	assert inbox.due_orders(seller.db, seller.name, NOW + 1, 9) == [f"{seller.name}-O-1"]

@@ -149,11 +149,9 @@ def test_a_line_of_a_listing_that_is_not_ours_concerns_no_listing():
 def test_an_own_sale_costs_no_call():
 	seller = Seller()
 	seller.market.sell(an_order(a_line("A", 3)))
-	record(seller.db, NOW, [OutboxRow("A", cause="anything")])
-	seller.db.commit()
+	importing.poll(seller.site, seller.name)
 	report = seller.drain()
 	assert (report.calls, seller.market.calls) == (0, 0)
-	assert seller.market.asked_orders, "the orders were looked at"
 	assert seller.market.shown["10"] == 7 == seller.listed("A", "acked_qty")[0]
 	assert seller.listed("A", "desired_ver", "priority")[1] == 0, "in sync"
 
@@ -174,8 +172,7 @@ def test_in_doubt_the_right_number_is_sent():
 	seller = Seller()
 	seller.set("Marketplace Listing", seller.listings["A"], acked_at=NOW - 2)
 	seller.market.sell(an_order(a_line("A", 3)))
-	record(seller.db, NOW, [OutboxRow("A", cause="anything")])
-	seller.db.commit()
+	importing.poll(seller.site, seller.name)
 	seller.drain()
 	assert seller.market.written == [{"10": 7}]
 	assert belief(seller) == (7, rows.BELIEVE)
@@ -212,8 +209,7 @@ def test_a_cancellation_is_put_right_whether_or_not_the_marketplace_restocks():
 		seller.market.order_pages = [[an_order(a_line("A", 3), at=NOW + 60, created=NOW, status=S.CANCELLED)]]
 		if restocks:
 			seller.market.shown["10"] += 3
-		record(seller.db, NOW, [OutboxRow("A", cause="anything")])
-		seller.db.commit()
+		importing.poll(seller.site, seller.name)
 		seller.drain()
 		assert seller.market.shown["10"] == 10 == belief(seller)[0]
 

@@ -81,6 +81,40 @@ def test_a_refund_is_no_fee_but_less_gross():
 	assert per_order(settlement(one)).lines == (line("A", "70", "63", Commission_Fee="7"),)
 
 
+def test_what_a_return_takes_back_of_rebate_and_voucher_is_part_of_the_refund():
+	one = SettlementLine(
+		"A",
+		D(95_000),
+		(
+			("seller_return_refund", D(90_000)),
+			("shopee_discount", D(10_000)),
+			("prorated_seller_voucher_offset_return_items", D(-5_000)),
+		),
+		D(0),
+	)
+	assert per_order(settlement(one)).lines == (line("A", "0", "0"),)
+
+
+def test_a_fee_of_an_order_is_apart_from_what_clearing_holds_for_it():
+	told = settlement(
+		line("A", "0", "-3", affiliate="3"), line("A", "100", "90", Commission_Fee="10"), line("B", "0", "0")
+	)
+	fee = line("", "0", "-3", "Order A", affiliate="3")
+	assert per_order(told).lines == (fee, line("A", "100", "90", Commission_Fee="10"), line("B", "0", "0"))
+	# The gross of a file is after refunds: nothing of an order in it is a fee alone.
+	assert per_order(told, after_refunds=True).lines[0] == line(
+		"A", "100", "87", affiliate="3", Commission_Fee="10"
+	)
+
+
+def test_a_refund_of_all_that_was_sold_is_no_fee():
+	fees = (("seller_return_refund", D(100)), ("reverse_shipping_fee", D(3)))
+	one = per_order(settlement(SettlementLine("A", D(100), fees, D(-3)))).lines
+	assert [(line.order_id, line.gross) for line in one] == [("A", D(0))]
+	one = per_order(settlement(SettlementLine("A", D(0), fees, D(-103)))).lines
+	assert [(line.order_id, line.gross) for line in one] == [("A", D(-100))]
+
+
 def test_a_total_that_differs_from_its_lines_is_told_with_the_difference():
 	lines = (line("A", "100", "90", Commission_Fee="10"), line("B", "50", "50"))
 	assert not total_problem(lines, None)
@@ -145,6 +179,8 @@ def test_what_clearing_holds_is_settled_without_a_word():
 		("100", None, "100", "not in ERPNext"),
 		("100", OrderBooks("O", why_not_booked="Unknown SKU X."), "100", "(Unknown SKU X)"),
 		("100", books("0"), "100", "INV-1 is not paid into the store's clearing account"),
+		("100", books("0", is_open=True), "100", "Make its Payment Entry"),
+		("100", books("0"), "100", "It was settled otherwise"),
 		("100", books("90"), "10", "a difference of 10"),
 		("90", books("100"), "-10", "a difference of -10"),
 		("100", books("100", "100", settled_in=("S0",)), "100", "Settled before, with 100 in S0"),
@@ -162,6 +198,14 @@ def test_a_return_is_less_in_clearing_and_so_is_what_another_payout_settled():
 	assert problem("70", books("100", credits=(credit,))) == (D(0), "")
 	assert problem("-30", books("100", "100", settled_in=("S0",), credits=(credit,))) == (D(0), "")
 	assert problem("40", books("100", "60", settled_in=("S0",))) == (D(0), "")
+
+
+def test_no_gross_of_an_order_that_is_not_here_is_no_difference():
+	assert problem("0", None) == (D(0), "")
+
+
+def test_a_negative_line_after_its_payout_asks_for_the_credit_note():
+	assert "credit note of 100 against INV-1" in problem("-100", books("100", "100", settled_in=("S0",)))[1]
 
 
 def test_a_return_of_what_was_never_paid_is_not_paid_back():
@@ -392,6 +436,7 @@ def test_what_is_no_amount_is_refused(text):
 def test_another_currency_is_refused():
 	columns = [*COLUMNS[:3], ("Paid", "Net")]
 	assert "not in IDR" in refused(file("P1;2026-11-20;A;;;;USD 5.10;;"), columns)[0][2]
+	assert "10 digits" in refused(file("P1;2026-11-20;A;;;;10000000000,5;;"), columns)[0][2]
 	assert "not in USD" in refused(file("P1;2026-11-20;A;;;;Rp 5,10;;"), columns, "USD")[0][2]
 
 

@@ -187,7 +187,7 @@ class Trade:
 		self.shop.edited = world.hand_edited
 		book = self.book
 		book.list_delay = rng.choice(((0.0,), (0.0, 0.5, 2.0), (0.0, 3.0, 15.0)))
-		book.skew = rng.choice((0.0, -2.0, 1.0))
+		book.skew = rng.choice((0.0, -2.0, 1.0, 60.0, -300.0))
 		book.whole = rng.random() < 0.5
 		book.page = rng.choice((2, 50))
 		book.returns_number = rng.choice((1.0, 0.7))

@@ -294,6 +294,9 @@ class SellingConnector(SimConnector):
 		super().__init__(account, shop)
 		self.worker = worker
 
+	def time_there(self) -> float:
+		return self.shop.clock.now + self.shop.book.skew
+
 	def _ask(self, pace: Pace, answer: Callable[[], list[T]]) -> list[T]:
 		def call() -> list[T]:
 			shop: SellingMarketplace = self.shop  # type: ignore[assignment]

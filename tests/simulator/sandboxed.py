@@ -314,6 +314,7 @@ class SandboxTrade(Trade):
 		connector = self.connector_class(account, http=http, clock=worker.now)  # type: ignore[arg-type]
 		connector.capabilities = self.shop.capabilities  # type: ignore[misc]
 		connector.trade, connector.worker = self, worker
+		connector.time_there = worker.now
 		return connector
 
 	def version_of(self, order: RemoteOrder) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders.inbox import ATTENTION, UP_TO_DATE, WAITING
 from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_ledger import Ledger
-from tests.orders.build import NOW, Seller, a_line, an_order
+from marketplace_sync.stock.fold import fold
+from marketplace_sync.stock.outbox import MAPPING, OutboxRow, record
+from tests.orders.build import _MADE, NOW, Seller, a_line, an_order
 from tests.orders.test_inbox import Killed, dying, on_file, seller_on
 from tests.shop import WAREHOUSE
 
@@ -47,6 +50,39 @@ def documents(seller: Seller) -> dict[str, list[tuple[str, int]]]:
 	}
 	seller.db.commit()
 	return found
+
+
+def test_an_unknown_item_needs_attention_also_where_the_table_books_nothing_yet():
+	"""It holds nothing, so people must see it, and it is held as soon as the item is there."""
+	seller = Seller(order_preset="Accurate style")
+	order = step(S.PENDING_PAYMENT, a_line("NOPE", 2, number=77))
+	assert book(seller, order).attention == 1
+	state, reason = seller.row("O-1", "state", "reason")
+	assert state == ATTENTION and "'NOPE'" in reason and seller.held() == {}
+	seller.items("NOPE")
+	record(seller.db, NOW, [OutboxRow("NOPE", kind=MAPPING)])
+	seller.db.commit()
+	fold(seller.site)
+	assert book(seller).booked == 1
+	assert seller.row("O-1", "state", "reason", "holding") == (UP_TO_DATE, "", 1)
+	assert seller.held() == {("NOPE", WAREHOUSE): 2}
+
+
+def test_an_order_that_cannot_be_read_any_more_keeps_what_is_booked():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	unread = replace(step(S.UNKNOWN, number=5, note="Its items can't be read."), lines=())
+	book(seller, unread)
+	assert bins(seller)["A"] == (10, 3) and documents(seller)["Sales Order"] == [("O-1", 1)]
+
+
+def test_an_order_whose_items_were_never_read_is_shown():
+	seller = Seller()
+	order = an_order(status=S.UNKNOWN, note="Its items can't be read.")
+	bare = replace(order, lines=(), raw={"key": order.raw["key"]})
+	_MADE[order.raw["key"]] = bare
+	assert book(seller, bare).attention == 1
+	assert seller.row("O-1", "reason")[0].startswith("Its items can't be read.")
 
 
 def test_reserve_early_books_each_document_once():
