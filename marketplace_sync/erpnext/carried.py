@@ -32,7 +32,15 @@ def settle(
 	has_left = bool(row.has_left)
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
 	lines = inbox.resolve_again(site, store, row.name, order, booked=False, has_left=has_left)
-	rest = uncarried(inbox.holds_of(order, lines, booked=False, has_left=has_left), carried)
+	held_all = inbox.holds_of(order, lines, booked=False, has_left=has_left)
+	for line in lines:
+		line.kept = {}
+	needed = inbox.holds_of(order, lines, booked=False, has_left=has_left)
+	rest = uncarried(needed, carried)
+	for key, qty in held_all.items():
+		# What a line that can't be resolved goes on holding is a rest already.
+		if kept := qty - needed.get(key, Decimal(0)):
+			rest[key] = rest.get(key, Decimal(0)) + kept
 	if carried and order.status in _BACK:
 		rest = {}  # what was booked is what had left
 	held.hold(site.db, store.name, {row.name: rest})
@@ -42,14 +50,6 @@ def settle(
 		(row.stock_booked, row.holding, row.name),
 	)
 	return rest
-
-
-def holds(name: str) -> dict[tuple[str, str], Decimal]:
-	"""(item, warehouse) -> stock units that a Marketplace Order holds now."""
-	found = frappe.db.sql(
-		f"SELECT item_code, warehouse, qty FROM `tab{held.TABLE}` WHERE marketplace_order = %s", name
-	)
-	return {(item, warehouse): _units(qty) for item, warehouse, qty in found}
 
 
 def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:
@@ -87,9 +87,5 @@ def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Deci
 	):
 		if qty and warehouse:
 			key = item, warehouse
-			found[key] = found.get(key, Decimal(0)) + _units(qty)
+			found[key] = found.get(key, Decimal(0)) + Decimal(repr(round(float(qty), 6)))
 	return found
-
-
-def _units(qty: float | Decimal) -> Decimal:
-	return Decimal(repr(round(float(qty), 6)))

@@ -13,7 +13,7 @@ import frappe
 
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.erpnext import carried
-from marketplace_sync.orders import inbox
+from marketplace_sync.orders import held, inbox
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_booking
@@ -148,7 +148,7 @@ def _settle(row: frappe._dict) -> bool:
 	site = FrappeSite()
 	store = site.store(row.store)
 	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
-	before = carried.holds(row.name)
+	before = held.holds_of_orders(site.db, [row.name]).get(row.name, {})
 	return carried.settle(site, store, row, order) != before
 
 

@@ -39,6 +39,12 @@ NEWEST_IN_LOOK = 120.0
 """Seconds. A look that would have to go further back is a poll: too long for a moment before a slice."""
 LOOK_SECONDS = 10.0
 """No call of a look starts later than this after its beginning: what it looks for is to be sent."""
+SLOW_LOOK = AHEAD / 2
+"""Seconds. An order that changes while the list is read gets a new time. Past the end of what was asked for it is not in
+the list any more, though it was there when the look began; so a look that took longer asks for what is newer as well.
+The other half is for the difference of the clocks."""
+READS_PER_LOOK = 3
+"""The later ones ask for seconds only. A marketplace that is slow for that as well must not keep the stock waiting."""
 PUSHES_PER_FETCH = 200
 MOST_ATTEMPTS = 10
 """Fetches of a pushed order that the marketplace does not know (yet), at growing distances: about a quarter of an hour."""
@@ -62,14 +68,15 @@ def look(
 	cursor = _cursor(site, store.name)
 	if site.now() - cursor > NEWEST_IN_LOOK:
 		return None
-	return _read(
-		site,
-		store,
-		connector,
-		cursor - LOOK_OVERLAP,
-		"look",
-		pace=_Hurried(site, pace_of(site, store, connector), blocked_until),
-	)
+	pace = _Hurried(site, pace_of(site, store, connector), blocked_until)
+	since, received = cursor - LOOK_OVERLAP, Received()
+	for _ in range(READS_PER_LOOK):
+		began = site.now()
+		received.add(_read(site, store, connector, since, "look", pace=pace))
+		if site.now() - began <= SLOW_LOOK:
+			break
+		since = began
+	return received
 
 
 def poll(

@@ -113,19 +113,20 @@ def fold(site: Site, *, whole_stores: bool = True) -> set[str]:
 			if appeared:
 				match_items(site, appeared)  # before the rows that tell of these items are gone
 			if any(row[3] in outbox.FREEING for row in rows):
-				_orders_look_again(site)
+				_retrying(site, partial(_orders_look_again, site))
 			stores |= _retrying(site, partial(_fold_items, site, rows))
 		if len(rows) < ROWS_PER_FOLD:
 			return stores | (_fold_stores(site) if whole_stores else set())
 
 
-def _orders_look_again(site: Site) -> None:
+def _orders_look_again(site: Site) -> set[str]:
 	"""What orders may have waited for has changed: a mapping, an item, settings. Commits."""
 	if look_again(site.db, site.now()):
 		site.db.commit()
 		for store in site.stores():
 			site.wake_orders(store.name)
 	site.db.commit()
+	return set()
 
 
 def _retrying(site: Site, work: Callable[[], set[str]], attempts: int = 5) -> set[str]:
@@ -195,7 +196,7 @@ def _fold_stores(site: Site) -> set[str]:
 		if not ours:
 			return touched
 		if any(row[2] in outbox.FREEING for row in ours):
-			_orders_look_again(site)
+			_retrying(site, partial(_orders_look_again, site))
 		everyone = [row[0] for row in db.rows(f"SELECT DISTINCT store FROM `tab{_LISTING}`")]
 		effects: dict[str, _Effect] = {}
 		for _name, for_store, kind, cause in ours:

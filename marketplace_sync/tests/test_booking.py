@@ -609,6 +609,17 @@ class TestPeople(OrderCase):
 		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual(self.available(), 90)
 
+	def test_fewer_units_of_an_item_that_is_not_found_any_more(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.item, 4)))
+		self.update_items(row.sales_order, 1)
+		frappe.rename_doc("Item", self.item, f"{self.item}-NEW")
+		self.item = f"{self.item}-NEW"
+		frappe.db.commit()
+		for _time in range(2):
+			booking.book(row.name)
+			self.assert_attention(self.row(row.name), self.item)
+			self.assertEqual((self.stock(), self.held(row.name), self.available()), ((100, 1), 3, 96))
+
 	def test_amended_with_fewer_units(self) -> None:
 		order = self.order(S.OPEN, line(self.item, 4))
 		row = self.book(order)

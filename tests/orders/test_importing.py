@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -305,6 +306,44 @@ def test_a_look_reads_little_and_gives_a_long_gap_to_the_poll():
 	seller.clock.now += importing.NEWEST_IN_LOOK + 1
 	assert look(seller) is None
 	assert len(seller.market.asked_orders) == 1
+
+
+def slow_list(seller: Seller, *seconds: float) -> None:
+	"""Each reading of the list takes so long; then the next one takes no time."""
+	real, left = seller.market.changed_orders, list(seconds)
+
+	def changed_orders(pace, since, until, *, returns=False):
+		seller.clock.now += left.pop(0) if left else 0
+		return real(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = changed_orders  # type: ignore[method-assign]
+
+
+def test_a_look_that_took_long_reads_what_has_left_its_window_meanwhile():
+	"""An order that changes gets a new time: past the end of what was asked for, the list does not show it any more."""
+	seller = Seller()
+	order = an_order(a_line("A", 3))
+	later = [replace(order, updated_at=NOW + 5)]
+	seller.market.order_pages = [[], later]
+	slow_list(seller, 5.0)
+	dirty(seller, 12)
+	seller.drain()
+	assert seller.market.written == [{"10": 9}]
+	first, second = seller.market.asked_orders
+	assert first[:2] == (NOW - importing.LOOK_OVERLAP, NOW + importing.AHEAD)
+	assert second[:2] == pytest.approx((NOW, NOW + 5 + importing.AHEAD), rel=0, abs=0.1)
+	assert state(seller)["orders_cursor"] == pytest.approx(NOW + 5, rel=0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+	("seconds", "reads"),
+	[((importing.SLOW_LOOK,), 1), ((importing.SLOW_LOOK + 0.1,), 2), ((9.0,) * 9, importing.READS_PER_LOOK)],
+)
+def test_a_look_reads_on_while_it_is_slow_but_not_for_ever(seconds, reads):
+	seller = Seller()
+	slow_list(seller, *seconds)
+	assert look(seller) is not None
+	assert len(seller.market.asked_orders) == reads
 
 
 def test_orders_first_what_was_sold_is_held_before_the_number_is_made():

@@ -93,6 +93,8 @@ class Judged:
 		watch = self.trade.watch(self.worker)
 		watch.look_fails = True
 		began = self.worker.now()
+		# What goes on from where the last reading began, without an overlap, is more of the same look.
+		look_began = watch.look_began if since == watch.read_began else began
 		try:
 			for page in super().changed_orders(pace, since, until, returns=returns):  # type: ignore[misc]
 				watch.returned = {order.order_id: self.trade.version_of(order) for order in page}
@@ -101,7 +103,8 @@ class Judged:
 			watch.look_fails = error.outcome in PASSING
 			raise
 		watch.look_fails = False
-		watch.looked(began)
+		watch.read_began = began
+		watch.looked(look_began)
 
 	def fetch_orders(self, pace: Pace, order_ids: Sequence[str]) -> list[RemoteOrder]:
 		found = super().fetch_orders(pace, order_ids)  # type: ignore[misc]
@@ -139,6 +142,8 @@ class Watch:
 	moments: list[tuple[float, float]] = field(default_factory=list)
 	"""(seconds that the worker itself has spent, the world's time): pauses are not its own."""
 	look_began: float | None = None
+	read_began: float | None = None
+	"""The last reading of the list: a look that takes long reads on from there."""
 	look_ended: float = 0.0
 	"""In the worker's own seconds."""
 	look_fails: bool = False
@@ -152,7 +157,7 @@ class Watch:
 	planned: dict[str, tuple[int, int, dict[str, int]]] = field(default_factory=dict)
 	"""SKU -> the most that may be sent, the same while orders are unread, and the versions that were known."""
 
-	def looked(self, began: float) -> None:
+	def looked(self, began: float | None) -> None:
 		self.look_began, self.look_ended = began, self.worker.own_time()
 
 	def seconds_ago(self, seconds: float) -> float:
