@@ -198,6 +198,9 @@ def _in_transaction(
 	if not row or (only_due and (row.state == UP_TO_DATE or row.due_at > site.now())):
 		frappe.db.rollback()
 		return ""
+	if not row.snapshot:
+		frappe.db.rollback()  # set aside: it could not be read, and the next snapshot that can be heals it
+		return row.state
 	site.checkpoint("booking: order locked")
 	order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
 	work = _Work(site, books, row, order, rates)

@@ -124,6 +124,7 @@ def common_fields(job: Job) -> dict[str, Any]:
 		"po_no": job.order.order_id,
 		"currency": job.order.currency,
 		"conversion_rate": job.exchange_rate,
+		"selling_price_list": own_price_list(job),
 		"plc_conversion_rate": 1.0,
 		"ignore_pricing_rule": 1,
 		"disable_rounded_total": 1,
@@ -133,6 +134,26 @@ def common_fields(job: Job) -> dict[str, Any]:
 		"payment_terms_template": "",
 		"cost_center": job.books.cost_center,
 	}
+
+
+PRICE_LIST = "Marketplace"
+
+
+def own_price_list(job: Job) -> str:
+	"""A price list for marketplaces' orders alone, made with the first of them.
+
+	ERPNext writes an order's rates into its price list where Stock Settings say so (its setup wizard does): never into the
+	shop's own.
+	"""
+	if not frappe.db.exists("Price List", PRICE_LIST, cache=True):
+		frappe.get_doc(
+			doctype="Price List",
+			price_list_name=PRICE_LIST,
+			currency=frappe.get_cached_value("Company", job.books.store.company, "default_currency"),
+			selling=1,
+			enabled=1,
+		).insert(ignore_permissions=True)
+	return PRICE_LIST
 
 
 def set_charges(doc: Document, job: Job) -> None:

@@ -58,5 +58,12 @@ def make(job: Job, draft: bool, *, sales_order: str, update_stock: bool) -> Docu
 	return doc
 
 
-_KEPT = ("po_no", "ignore_pricing_rule", "disable_rounded_total", "payment_terms_template", "shipping_rule")
+_KEPT = (
+	"po_no",
+	"selling_price_list",
+	"ignore_pricing_rule",
+	"disable_rounded_total",
+	"payment_terms_template",
+	"shipping_rule",
+)
 """Fields that must not come from anywhere else, also when a person edited the Sales Order."""

@@ -54,6 +54,31 @@ class TestAmounts(MoneyCase):
 		}
 		cls.store = new_store(accounts=cls.mapped)
 
+	def test_the_shops_own_price_list_is_left_alone(self) -> None:
+		"""ERPNext's setup wizard has it write every order's rates into the order's price list."""
+		price_list = frappe.db.get_single_value("Selling Settings", "selling_price_list")
+		frappe.get_doc(
+			doctype="Item Price", item_code=self.item, price_list=price_list, price_list_rate=50_000
+		).insert()
+		other = utils.item(quantity=5)
+		settings = ("auto_insert_price_list_rate_if_missing", "update_existing_price_list_rate")
+		before = {name: frappe.db.get_single_value("Stock Settings", name) for name in settings}
+		try:
+			for name in settings:
+				frappe.db.set_single_value("Stock Settings", name, 1)
+			frappe.db.commit()
+			self.booked(line(self.item, 1, 777), line(other, 1, 888, number=2))
+		finally:
+			for name, value in before.items():
+				frappe.db.set_single_value("Stock Settings", name, value)
+			frappe.db.commit()
+		rates = frappe.get_all(
+			"Item Price",
+			{"price_list": price_list, "item_code": ("in", [self.item, other])},
+			pluck="price_list_rate",
+		)
+		self.assertEqual(rates, [50_000])
+
 	def test_each_amount_goes_to_its_account(self) -> None:
 		row = self.booked(
 			line(self.item, 3, "19999.99"),

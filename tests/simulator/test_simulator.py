@@ -12,7 +12,7 @@ from .sandboxed import DIALECTS
 from .world import World
 
 SEEDS = int(os.environ.get("MARKETPLACE_SYNC_SEEDS", "800"))
-GATE_SEEDS = 400
+GATE_SEEDS = 1500
 
 
 def test_every_seed_ends_right_with_faults():
