@@ -145,7 +145,8 @@ def own_price_list(job: Job) -> str:
 	ERPNext writes an order's rates into its price list where Stock Settings say so (its setup wizard does): never into the
 	shop's own.
 	"""
-	if not frappe.db.exists("Price List", PRICE_LIST, cache=True):
+	# Not from the cache, which keeps what a rollback took back.
+	if not frappe.db.exists("Price List", PRICE_LIST):
 		frappe.get_doc(
 			doctype="Price List",
 			price_list_name=PRICE_LIST,
