@@ -232,13 +232,13 @@ class Flat(Connector):
 		raise ValueError("The flat dialect pushes nothing.")
 
 	def consent_url(self, redirect_url: str, state: str) -> str:
-		raise NotImplementedError
+		raise AssertionError("the flat dialect has no consent: its tokens do not end")
 
 	def exchange(self, code: str, shop_id: str = "") -> Tokens:
-		raise NotImplementedError
+		raise AssertionError("the flat dialect has no consent: its tokens do not end")
 
 	def refresh(self) -> Tokens:
-		raise NotImplementedError
+		raise AssertionError("the flat dialect has no consent: its tokens do not end")
 
 
 def _row(line: StockLine) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import json
 import math
 import sqlite3
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
@@ -31,7 +32,7 @@ EMBEDDED_COMPANY_WAREHOUSE = "Stores"
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------
-class Host:
+class Host(ABC):
 	"""Where a command works; opened when a command first needs it."""
 
 	has_workers = False
@@ -47,11 +48,13 @@ class Host:
 			self._site = self.open()
 		return self._site
 
+	@abstractmethod
 	def open(self) -> Site:
-		raise NotImplementedError
+		"""The site that the command works on."""
 
 	def close(self) -> None:
 		"""Let go of the site, if it was opened."""
+		self._site = None
 
 	def person(self) -> str:
 		"""Who is at the command line, for the record of who mapped or switched something."""

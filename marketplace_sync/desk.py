@@ -69,7 +69,7 @@ def _amounts(order: Any, marketplace: str) -> dict[str, Any]:
 	"""The order's money as the marketplace tells it, in its currency; `rows` are (kind, name, amount, counts)."""
 	try:
 		told = CONNECTORS[marketplace].parse_order(json.loads(order.snapshot or "{}"))
-	except (KeyError, ValueError, NotImplementedError):
+	except (KeyError, ValueError):
 		told = None
 	if told is None:
 		return {

@@ -69,10 +69,10 @@ class FakeConnector(Connector):
 		return list(self.places)
 
 	def write(self, lines: Sequence[StockLine]) -> CallResult:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def read(self, refs: Sequence[ListingRef]) -> ReadResult:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def changed_orders(
 		self, pace: Pace, since: float, until: float, *, returns: bool = False
@@ -90,24 +90,24 @@ class FakeConnector(Connector):
 
 	@classmethod
 	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	@classmethod
 	def is_genuine_push(cls, app_id: str, app_secret: str, url: str, signature: str, body: bytes) -> bool:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	@classmethod
 	def read_push(cls, body: bytes) -> Push:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def consent_url(self, redirect_url: str, state: str) -> str:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def exchange(self, code: str, shop_id: str = "") -> Tokens:
-		raise NotImplementedError
+		raise AssertionError("this fake is not asked for that")
 
 	def refresh(self) -> Tokens:
 		return Tokens("new", "refresh-2", 0.0)

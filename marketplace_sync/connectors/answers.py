@@ -98,6 +98,11 @@ def amount(value: Any) -> Decimal | None:
 	return Decimal(written.rstrip("0").rstrip(".") if "." in written else written) + 0
 
 
+def money(values: dict[str, Any], name: str) -> Decimal:
+	"""The amount in the field `name`; 0 when it is missing or none."""
+	return amount(values.get(name)) or Decimal(0)
+
+
 # -- refusals ----------------------------------------------------------------------------------------------
 class Verdict(NamedTuple):
 	"""What one of the service's errors means."""

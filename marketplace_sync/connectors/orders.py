@@ -5,12 +5,20 @@ Amounts are Decimals in the order's currency, exactly as the service wrote them;
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 ZERO = Decimal(0)
+_ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_order_id(value: str) -> bool:
+	"""Whether a service's order id is one that can be joined with others by commas, be part of a path, and not be taken for
+	another one by a database's collation."""
+	return _ORDER_ID.fullmatch(value) is not None
 
 
 class OrderStatus(str, Enum):

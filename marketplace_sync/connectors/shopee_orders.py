@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, moment, record, records, short_id, text, unclear, whole
+from .answers import amount, known_rows, moment, money, record, records, short_id, text, unclear, whole
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -31,6 +30,7 @@ from .orders import (
 	RemoteOrder,
 	Settlement,
 	SettlementLine,
+	is_order_id,
 )
 
 ORDER_LIST = "/api/v2/order/get_order_list"
@@ -186,7 +186,7 @@ class ShopeeOrders(Connector):
 			number += 1
 
 	def fetch_orders(self, pace: Pace, order_ids: Sequence[str]) -> list[RemoteOrder]:
-		ids = [one for one in dict.fromkeys(order_ids) if is_order_sn(one)]
+		ids = [one for one in dict.fromkeys(order_ids) if is_order_id(one)]
 		return [
 			self.parse_order(raw)
 			for start in range(0, len(ids), ORDERS_PER_DETAIL)
@@ -351,18 +351,13 @@ class ShopeeOrders(Connector):
 			# Shopee numbers no delivery.
 			delivery_id=hashlib.sha256(body).hexdigest()[:40],
 			kind=kind,
-			order_ids=(order_id,) if is_order_sn(order_id) else (),
+			order_ids=(order_id,) if is_order_id(order_id) else (),
 			status=text(data.get("status")),
 			at=float(whole(data.get("update_time")) or whole(push.get("timestamp")) or 0),
 		)
 
 
 # -- helpers without state ---------------------------------------------------------------------------------
-def is_order_sn(value: str) -> bool:
-	"""Several are joined by commas, so nothing else may be in one."""
-	return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value) is not None
-
-
 def _windows(since: float, until: float) -> Iterator[tuple[int, int]]:
 	"""[since, until] in slices that Shopee takes, the oldest first; both ends of each are included."""
 	start, end = int(since), max(int(until), int(since) + 1)
@@ -459,10 +454,6 @@ def _note(raw: dict[str, Any], remote_status: str) -> str:
 
 
 # -- money (docs/orders.md) --------------------------------------------------------------------------------
-def _money(values: dict[str, Any], name: str) -> Decimal:
-	return amount(values.get(name)) or ZERO
-
-
 def _money_of(
 	escrow: dict[str, Any], lines: Sequence[OrderLine], came_back: bool
 ) -> tuple[tuple[OrderAmount, ...], Decimal | None]:
@@ -471,13 +462,13 @@ def _money_of(
 	What is cancelled is in neither, what came back is in both: the goods were sold, and a credit note takes them back.
 	"""
 	income = record(escrow.get("order_income"))
-	goods, discount = amount(income.get("cost_of_goods_sold")), _money(income, "seller_discount")
-	voucher = _money(income, "voucher_from_seller")
+	goods, discount = amount(income.get("cost_of_goods_sold")), money(income, "seller_discount")
+	voucher = money(income, "voucher_from_seller")
 	if came_back or escrow.get("return_order_sn_list"):
 		# Those are final amounts, without what came back. As it was bought: these, less what was cancelled.
 		goods, items = amount(income.get("original_cost_of_goods_sold")), records(income.get("items"))
-		discount = sum((_money(item, "seller_discount") for item in items), ZERO)
-		voucher += _money(income, VOUCHER_BACK)
+		discount = sum((money(item, "seller_discount") for item in items), ZERO)
+		voucher += money(income, VOUCHER_BACK)
 		for line in lines:
 			if goods is not None and line.cancelled:
 				share = _discount_of(items, line) * line.cancelled / line.quantity
@@ -487,11 +478,11 @@ def _money_of(
 		OrderAmount(AmountKind.SELLER_DISCOUNT, -discount, "seller_discount"),
 		OrderAmount(AmountKind.SELLER_VOUCHER, -voucher, "voucher_from_seller"),
 		OrderAmount(
-			AmountKind.SELLER_VOUCHER, -_money(income, "seller_coin_cash_back"), "seller_coin_cash_back"
+			AmountKind.SELLER_VOUCHER, -money(income, "seller_coin_cash_back"), "seller_coin_cash_back"
 		),
 	]
-	found += [OrderAmount(AmountKind.PLATFORM_DISCOUNT, _money(income, name), name) for name in BY_PLATFORM]
-	total = None if goods is None else goods - voucher - _money(income, "seller_coin_cash_back")
+	found += [OrderAmount(AmountKind.PLATFORM_DISCOUNT, money(income, name), name) for name in BY_PLATFORM]
+	total = None if goods is None else goods - voucher - money(income, "seller_coin_cash_back")
 	return tuple(one for one in found if one.amount), total
 
 
@@ -502,26 +493,26 @@ def _discount_of(items: Sequence[dict[str, Any]], line: OrderLine) -> Decimal:
 		for item in items
 		if (text(item.get("item_id")), text(item.get("model_id")) or "0") == (line.product_id, line.sku_id)
 	)
-	return _money(next(fitting, {}), "seller_discount")
+	return money(next(fitting, {}), "seller_discount")
 
 
 def _settled(row: dict[str, Any], order: RemoteOrder | None) -> SettlementLine:
 	"""One order that was paid out. What the named fees don't explain is a fee named "other"."""
-	order_id, net = text(row.get("order_sn")), _money(row, "payout_amount")
+	order_id, net = text(row.get("order_sn")), money(row, "payout_amount")
 	if order is None or order.total is None:
 		return SettlementLine(order_id, net, (), net, "Shopee has no escrow detail of this order.")
 	income = record(record(order.raw.get("escrow_detail")).get("order_income"))
-	fees = [(name, _money(income, name)) for name in CHARGED]
-	fees += [(name, -_money(income, name)) for name in GIVEN]
+	fees = [(name, money(income, name)) for name in CHARGED]
+	fees += [(name, -money(income, name)) for name in GIVEN]
 	if any(line.returned for line in order.lines):
 		# By Shopee's sum a return takes these off, the last gives its part of the voucher back.
-		discount = _money(income, "original_shopee_discount") - _money(income, "shopee_discount")
+		discount = money(income, "original_shopee_discount") - money(income, "shopee_discount")
 		fees += [
-			(REFUND, -_money(income, REFUND)),
+			(REFUND, -money(income, REFUND)),
 			("shopee_discount", discount),
-			(VOUCHER_BACK, -_money(income, VOUCHER_BACK)),
+			(VOUCHER_BACK, -money(income, VOUCHER_BACK)),
 		]
 	rest = order.total - net - sum((fee for _name, fee in fees), ZERO)
-	adjustment = _money(income, "total_adjustment_amount")
+	adjustment = money(income, "total_adjustment_amount")
 	fees.append(("total_adjustment_amount" if rest == -adjustment else UNNAMED_FEE, rest))
 	return SettlementLine(order_id, order.total, tuple(fee for fee in fees if fee[1]), net)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, moment, record, records, short_id, text, unclear, whole
+from .answers import amount, known_rows, moment, money, record, records, short_id, text, unclear, whole
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -30,6 +29,7 @@ from .orders import (
 	RemoteOrder,
 	Settlement,
 	SettlementLine,
+	is_order_id,
 )
 
 SEARCH_ORDERS = "/order/202309/orders/search"
@@ -310,11 +310,6 @@ class TikTokOrders(Connector):
 
 
 # -- helpers without state ---------------------------------------------------------------------------------
-def is_order_id(value: str) -> bool:
-	"""Several are joined by commas, and a statement's becomes part of a path."""
-	return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value) is not None
-
-
 def has_left(raw: dict[str, Any]) -> bool:
 	"""Whether a parcel of the order was collected, whatever became of it. `collection_time`: when it was [H]."""
 	return (
@@ -409,10 +404,6 @@ def _note(raw: dict[str, Any], remote_status: str) -> str:
 
 
 # -- money (docs/orders.md) --------------------------------------------------------------------------------
-def _money(values: dict[str, Any], name: str) -> Decimal:
-	return amount(values.get(name)) or ZERO
-
-
 def _currency_of_items(raw: dict[str, Any]) -> str:
 	return next((text(unit.get("currency")) for unit in records(raw.get("line_items"))), "")
 
@@ -431,8 +422,8 @@ def _of_kept(raw: dict[str, Any], total: Decimal, name: str) -> Decimal:
 	No page says whether a partial cancellation changes `payment` [not found]: it has not when it is still the sum of all units.
 	"""
 	cancelled = _cancelled_units(raw)
-	if cancelled and total == sum((_money(unit, name) for unit in records(raw.get("line_items"))), ZERO):
-		return total - sum((_money(unit, name) for unit in cancelled), ZERO)
+	if cancelled and total == sum((money(unit, name) for unit in records(raw.get("line_items"))), ZERO):
+		return total - sum((money(unit, name) for unit in cancelled), ZERO)
 	return total
 
 
@@ -442,7 +433,7 @@ def total_of(raw: dict[str, Any]) -> Decimal | None:
 	goods = amount(payment.get("original_total_product_price"))
 	if goods is None:
 		return None
-	discount = _of_kept(raw, _money(payment, "seller_discount"), "seller_discount")
+	discount = _of_kept(raw, money(payment, "seller_discount"), "seller_discount")
 	return _of_kept(raw, goods, "original_price") - discount + _shipping(raw)
 
 
@@ -451,7 +442,7 @@ def _shipping(raw: dict[str, Any]) -> Decimal:
 	if text(raw.get("shipping_type")) != "SELLER":
 		return ZERO
 	payment = record(raw.get("payment"))
-	return _money(payment, "original_shipping_fee") - _money(payment, "shipping_fee_seller_discount")
+	return money(payment, "original_shipping_fee") - money(payment, "shipping_fee_seller_discount")
 
 
 def _amounts(raw: dict[str, Any]) -> tuple[OrderAmount, ...]:
@@ -460,7 +451,7 @@ def _amounts(raw: dict[str, Any]) -> tuple[OrderAmount, ...]:
 	units = [unit for unit in records(raw.get("line_items")) if text(unit.get("id")) not in cancelled]
 
 	def of_units(name: str) -> Decimal:
-		return sum((_money(unit, name) for unit in units), ZERO)
+		return sum((money(unit, name) for unit in units), ZERO)
 
 	found = (
 		OrderAmount(AmountKind.SELLER_DISCOUNT, -of_units("seller_discount"), "seller_discount"),
@@ -491,14 +482,14 @@ def _settled(row: dict[str, Any]) -> SettlementLine:
 		# An adjustment: nothing that an invoice was paid for.
 		return SettlementLine(order_id, ZERO, ((kind or UNNAMED_FEE, -net),) if net else (), net, kind)
 	breakdown = record(row.get("revenue_breakdown"))
-	refunds = [(name, -_money(breakdown, name)) for name in REFUNDS]
+	refunds = [(name, -money(breakdown, name)) for name in REFUNDS]
 	shipping = record(row.get("shipping_cost_breakdown"))
 	costs = [*_costs(shipping), *_costs(row.get("fee_tax_breakdown"))]
-	costs.append(("adjustment_amount", _money(row, "adjustment_amount")))
+	costs.append(("adjustment_amount", money(row, "adjustment_amount")))
 	taken_off = sum((cost for _name, cost in costs), ZERO) == revenue - net != 0
 	fees = refunds + [(name, cost if taken_off else -cost) for name, cost in costs]
 	gross = revenue + sum((fee for _name, fee in refunds), ZERO)
-	if not _money(shipping, "actual_shipping_fee_amount"):
+	if not money(shipping, "actual_shipping_fee_amount"):
 		# No courier was paid for the seller, so it was the seller who shipped: the shipping is his (`_shipping`).
 		gross -= sum((fee for name, fee in fees if name in SELLERS_SHIPPING), ZERO)
 		fees = [fee for fee in fees if fee[0] not in SELLERS_SHIPPING]
@@ -517,5 +508,5 @@ def _costs(breakdown: Any) -> list[tuple[str, Decimal]]:
 		if isinstance(value, dict):
 			found += _costs(value)
 		elif amount(value):
-			found.append((str(name), _money(breakdown, name)))
+			found.append((str(name), money(breakdown, name)))
 	return found

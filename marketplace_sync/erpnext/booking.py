@@ -25,8 +25,8 @@ from marketplace_sync.erpnext import (
 	sales_order,
 	store_books,
 )
+from marketplace_sync.erpnext.documents import Held, Job, exchange_rate
 from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, UNDONE
-from marketplace_sync.erpnext.papers import Held, Job, exchange_rate
 from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders import completing, held, inbox

@@ -14,7 +14,7 @@ from frappe.model.document import Document
 from frappe.utils import flt
 
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.erpnext.papers import Held, Job, save, today
+from marketplace_sync.erpnext.documents import Held, Job, save, today
 from marketplace_sync.orders.amounts import share
 from marketplace_sync.orders.booking import match_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from erpnext.accounts.doctype.payment_entry.payment_entry import get_payment_entry
 from frappe.model.document import Document
 
-from marketplace_sync.erpnext.papers import Job, save, today
+from marketplace_sync.erpnext.documents import Job, save, today
 from marketplace_sync.orders.amounts import CLEARING
 
 

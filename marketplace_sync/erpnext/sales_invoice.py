@@ -6,7 +6,7 @@ import frappe
 from erpnext.selling.doctype.sales_order.sales_order import make_sales_invoice
 from frappe.model.document import Document
 
-from marketplace_sync.erpnext.papers import (
+from marketplace_sync.erpnext.documents import (
 	Held,
 	Job,
 	common_fields,

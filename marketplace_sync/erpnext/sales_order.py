@@ -5,7 +5,7 @@ from __future__ import annotations
 import frappe
 from frappe.model.document import Document
 
-from marketplace_sync.erpnext.papers import (
+from marketplace_sync.erpnext.documents import (
 	Job,
 	common_fields,
 	item_rows,

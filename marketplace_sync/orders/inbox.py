@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from marketplace_sync.connectors.http import is_interrupt
-from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder, is_order_id
 from marketplace_sync.listings import switches
 from marketplace_sync.orders import held, own_sale
 from marketplace_sync.orders.amounts import units_of
@@ -36,8 +35,6 @@ WAITING, ATTENTION, UP_TO_DATE = "Waiting", "Needs Attention", "Up to Date"
 TOKOPEDIA = "TOKOPEDIA"
 ORDERS_PER_TRANSACTION = 100
 ATTEMPTS = 5
-ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a marketplace's order id is made of. Others could be taken for one another by a database's collation."""
 MOST_SHOWN = 999_999_999_999.0
 """The largest amount that a Currency column takes. It is for people; documents are made of the snapshot."""
 
@@ -169,7 +166,7 @@ def receive(
 
 def _check(order: RemoteOrder) -> None:
 	"""Raises ValueError for what no row can be made of."""
-	if not ORDER_ID.fullmatch(order.order_id):
+	if not is_order_id(order.order_id):
 		raise ValueError("an id like no other")
 
 
@@ -206,7 +203,7 @@ def _set_aside(site: Site, store: Store, order: RemoteOrder, error: Exception) -
 	"""
 	what = kind_of(error)
 	_log.warning("%s: order %.70s could not be taken in: %s", store.name, repr(order.order_id), what)
-	if not ORDER_ID.fullmatch(order.order_id):
+	if not is_order_id(order.order_id):
 		return
 	name, now = order_name(store.name, order.order_id), site.now()
 	stamp = site.stamp(now)
