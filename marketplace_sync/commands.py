@@ -52,9 +52,9 @@ class Host(ABC):
 	def open(self) -> Site:
 		"""The site that the command works on."""
 
+	@abstractmethod
 	def close(self) -> None:
 		"""Let go of the site, if it was opened."""
-		self._site = None
 
 	def person(self) -> str:
 		"""Who is at the command line, for the record of who mapped or switched something."""
