@@ -27,16 +27,18 @@ from benchmarks.report import figure, heading, number, say
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sandbox.desk import Desk
 from marketplace_sync.sandbox.order_life import CANCEL, LIVES, RETURN, legal_sequences
-from marketplace_sync.sandbox.orders import Order
+from marketplace_sync.sandbox.orders import Order, Unit
 from marketplace_sync.sandbox.world import Shop
 from marketplace_sync.tests import utils
 
 ITEMS = 200
 STOCK = 100_000
 KILL_EVERY = 60.0
-BACKLOG = 10
+ACTIVE = 400
+"""Orders that are on their way at a time."""
+BACKLOG = 20
 """Orders that may wait for booking before the buyers go on: else every order would be seen in its last status only."""
-STEPS_A_ROUND = 40
+STEPS_A_ROUND = 100
 WAITS_A_ROUND = 0.8
 """Share of rounds after which the workers catch up; the others are seen as jumps."""
 PATIENCE = 1_800.0
@@ -68,8 +70,9 @@ class Expected:
 	paid: bool = False
 	credited: int = 0
 	"""Units in draft credit notes."""
-	units: int = 0
 	total: Decimal = Decimal(0)
+	sold: Counter[str] = field(default_factory=Counter)
+	"""Units by SKU, returned ones included."""
 
 
 def run(count: int, workers: int, seed: int) -> bool:
@@ -271,7 +274,7 @@ def _trade(
 		if time.monotonic() > shown + 60:
 			shown = time.monotonic()
 			say(f"{len(plays):,} orders placed, {len(active)} on their way, {_waiting()} wait for booking")
-		while len(active) < 200 and len(plays) < count:
+		while len(active) < ACTIVE and len(plays) < count:
 			store, preset, shop = stores[len(plays) % len(stores)]
 			every = sequences[shop.dialect]
 			steps = list(every[used[shop.dialect] % len(every)])
@@ -388,21 +391,17 @@ def _quiet(keep: _Keep) -> None:
 		time.sleep(0.5)
 
 
-def _expected(play: Play) -> Expected:
+def _expected(play: Play) -> tuple[Expected, ...]:
+	"""What must be there; two answers where the marketplace's own record no longer tells which is right.
+
+	Of an order that is cancelled after it left, both dialects show every unit as cancelled. Units that were cancelled
+	before it left are therefore sold and on their way back when the order was first seen like that, and else not sold.
+	"""
 	life, order = LIVES[play.shop.dialect], play.order
 	statuses = [step for step in play.taken if not step.startswith((CANCEL, RETURN))]
 	cancelled = order.status == life.cancelled
 	if cancelled and not order.left:
-		return Expected()
-	standing = [
-		unit
-		for unit in order.units()
-		if unit.number not in order.lines[unit.line].cancelled or (cancelled and order.left)
-	]
-	returned = sum(len(line.returned) for line in order.lines)
-	if cancelled:
-		returned = len(standing)
-	total = sum((unit.net for unit in standing), Decimal(0)) + order.shipping
+		return (Expected(),)
 	ready = order.left or any(step in life.ready | life.retry for step in statuses)
 	paid_for = any(step not in life.unpaid and step != "PENDING" for step in statuses)
 	delivered = any(step in life.delivered for step in statuses)
@@ -410,9 +409,21 @@ def _expected(play: Play) -> Expected:
 	reserved = not invoiced and (
 		play.preset == "Reserve early" or (play.preset == "Accurate style" and paid_for)
 	)
-	return Expected(
-		reserved, invoiced, delivered and invoiced, returned if order.left else 0, len(standing), total
-	)
+	never_left = {(at, unit) for at, line in enumerate(order.lines) for unit in line.cancelled - line.failed}
+
+	def with_sold(units: list[Unit]) -> Expected:
+		returned = len(units) if cancelled else sum(len(line.returned) for line in order.lines)
+		return Expected(
+			reserved=reserved,
+			invoiced=invoiced,
+			paid=delivered and invoiced,
+			credited=returned if order.left else 0,
+			total=sum((unit.net for unit in units), Decimal(0)) + order.shipping,
+			sold=Counter(order.lines[unit.line].seller_sku for unit in units),
+		)
+
+	kept = with_sold([unit for unit in order.units() if (unit.line, unit.number) not in never_left])
+	return (kept, with_sold(order.units())) if cancelled and never_left else (kept,)
 
 
 def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
@@ -431,19 +442,18 @@ def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
 	if len(rows) != len(plays):
 		wrong.append(f"{len(plays):,} orders were placed, the inbox has {len(rows):,}")
 	for play in plays:
-		expected = _expected(play)
 		customer = frappe.get_cached_value("Customer Marketplace Settings", play.store, "customer")
 		state, reason = rows.get((play.store, play.order.id), ("missing", ""))
 		if state != "Up to Date":
 			wrong.append(f"{play.order.id} ({play.preset}, {' '.join(play.taken)}): {state}: {reason}")
-		problem = _compare(expected, found[customer, play.order.id])
-		if problem:
-			wrong.append(f"{play.order.id} ({play.preset}, {' '.join(play.taken)}): {problem}")
-		for line in play.order.lines:
-			gone = 0 if play.order.status == LIVES[play.shop.dialect].cancelled else len(line.cancelled)
-			units = line.quantity - gone
-			actual[line.seller_sku] -= units * expected.invoiced
-			reserved[line.seller_sku] += units * expected.reserved
+		answers = _expected(play)
+		problems = [_compare(one, found[customer, play.order.id]) for one in answers]
+		expected = answers[problems.index("")] if "" in problems else answers[0]
+		if "" not in problems:
+			wrong.append(f"{play.order.id} ({play.preset}, {' '.join(play.taken)}): {problems[0]}")
+		for sku, units in expected.sold.items():
+			actual[sku] -= units * expected.invoiced
+			reserved[sku] += units * expected.reserved
 		if expected.invoiced:
 			(cleared if expected.paid else receivable)[customer] += expected.total
 	for code, (actual_before, reserved_before) in before.items():

@@ -33,8 +33,12 @@ def invoiced_and_credited(
 		)
 	)
 	row_of = _rows_of_lines(invoice, name, order, units)
+	invoiced = {line: round(flt(sold[row])) for line, row in row_of.items()}
+	if len(row_of) == len(sold):
+		# No row is left whose item a person may have changed: the invoice was made without these lines.
+		invoiced = {line.line_id: 0 for line in order.lines} | invoiced
 	return (
-		{line: round(flt(sold[row])) for line, row in row_of.items()},
+		invoiced,
 		{line: round(flt(back[row])) for line, row in row_of.items() if row in back},
 	)
 
@@ -87,7 +91,6 @@ def _rows_of_lines(invoice: str, name: str, order: RemoteOrder, units: Mapping[s
 	lines = [
 		(line.line_id, items.get(line.line_id) or "", units[line.line_id], line.unit_price)
 		for line in order.lines
-		if units[line.line_id] > 0
 	]
 	rows = frappe.db.sql(
 		"SELECT name, item_code, qty, rate FROM `tabSales Invoice Item` WHERE parent = %s ORDER BY idx",

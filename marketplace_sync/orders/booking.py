@@ -47,7 +47,7 @@ class Books:
 	touched: bool = False
 	"""Something was paid on the submitted invoice, or on the Sales Order where there is no invoice, whoever booked it."""
 	invoiced: Mapping[str, int] = field(default_factory=dict)
-	"""Units by line id that the invoice has, of lines that have a row there."""
+	"""Units by line id that the invoice has; a line that is left out has no row there that is certainly its own."""
 	credited: Mapping[str, int] = field(default_factory=dict)
 	"""Units by line id that are in credit notes, whoever made them, drafts included."""
 
@@ -104,14 +104,18 @@ def plan(
 	if order.fulfilled_by_marketplace:
 		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
 	back = order.status in (OrderStatus.RETURNED, OrderStatus.CANCELLED)
-	if changed and not back and not any(books.credited.values()) and not _returned(order, units, back):
+	returned = _returned(order, units, back)
+	undo: tuple[Step, ...] = ()
+	# Cancelled before it left and seen later: those units were never sold. After that a unit is returned, not cancelled.
+	fewer = any(count > units.get(line, 0) for line, count in books.invoiced.items())
+	if changed and not back and not any(books.credited.values()) and (fewer or not returned):
 		invoiced = books.invoice and not books.invoice.draft
 		paid = books.touched or (books.payment and not books.payment.draft)
 		final = (
 			(books.invoice if invoiced else books.order)
 			if paid
 			else books.invoice
-			if invoiced and has_left
+			if invoiced and has_left and not fewer
 			else None
 		)
 		if final:
@@ -120,13 +124,13 @@ def plan(
 				" credit note for the difference, and press Retry.",
 				differs=True,
 			)
-		steps, problem = _forward(target, Books())
-		return Plan((Step.UNDO, *steps), problem)
+		undo, books = (Step.UNDO,), Books()
 	steps, problem = _forward(target, books)
+	steps = (*undo, *steps)
 	if problem:
 		return Plan(steps, problem)
 	credit = {}
-	for line, units_back in _returned(order, units, back).items():
+	for line, units_back in returned.items():
 		# The invoice may have fewer: what was cancelled before it left is not told apart afterwards.
 		rest = min(units_back, books.invoiced.get(line, units_back)) - books.credited.get(line, 0)
 		if rest > 0:

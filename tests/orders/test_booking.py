@@ -248,6 +248,26 @@ def test_no_more_is_credited_than_was_invoiced() -> None:
 	assert planned(gone, seen, left=True).steps == ()
 
 
+def test_what_was_cancelled_before_it_left_and_seen_later_was_never_sold() -> None:
+	lines = (a_line(quantity=2, cancelled=1), a_line("B", number=2, quantity=1, returned=1))
+	books = Books(order=SO, invoice=SI, invoiced={"L1": 2, "L2": 1})
+	found = planned(an_order(*lines, status=S.SHIPPED), books, left=True, changed=True)
+	assert found.steps == (Step.UNDO, Step.ORDER, Step.INVOICE, Step.CREDIT_NOTE)
+	assert found.credit == {"L2": 1}
+	paid = planned(
+		an_order(*lines, status=S.DELIVERED), replace(books, touched=True), left=True, changed=True
+	)
+	assert (paid.steps, paid.differs) == ((), True)
+	credited = replace(books, credited={"L1": 1})
+	assert planned(an_order(*lines, status=S.SHIPPED), credited, left=True, changed=True).credit == {"L2": 1}
+
+
+def test_a_line_that_the_invoice_was_made_without_is_not_credited() -> None:
+	gone = an_order(a_line(quantity=1, returned=1), a_line("B", number=2), status=S.CANCELLED)
+	books = Books(order=SO, invoice=SI, invoiced={"L1": 0, "L2": 1})
+	assert planned(gone, books, left=True).credit == {"L2": 1}
+
+
 def test_an_order_that_costs_nothing_is_not_final_before_it_leaves() -> None:
 	free = Books(order=SO, invoice=SI, settled=True)
 	found = planned(an_order(status=S.READY_TO_SHIP), free, changed=True)
