@@ -193,6 +193,7 @@ class _RateNeeded(Exception):
 def _in_transaction(
 	site: FrappeSite, books: StoreBooks, name: str, only_due: bool, rates: dict[tuple[str, str], float]
 ) -> str:
+	bins = _bins(name)
 	frappe.db.commit()
 	row = _lock(name)
 	if not row or (only_due and (row.state == UP_TO_DATE or row.due_at > site.now())):
@@ -201,10 +202,12 @@ def _in_transaction(
 	if not row.snapshot:
 		frappe.db.rollback()  # set aside: it could not be read, and the next snapshot that can be heals it
 		return row.state
+	_lock_bins(bins)
 	site.checkpoint("booking: order locked")
 	order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
 	work = _Work(site, books, row, order, rates)
 	work.run()
+	site.checkpoint("booking: done")
 	frappe.db.commit()
 	site.checkpoint("booking: committed")
 	return work.state
@@ -217,6 +220,31 @@ def _lock(name: str) -> frappe._dict | None:
 		as_dict=True,
 	)
 	return rows[0] if rows else None
+
+
+def _bins(name: str) -> list[str]:
+	"""The Bins, in any warehouse, of what an order's documents move."""
+	items = frappe.db.sql(
+		f"SELECT item FROM `tab{inbox.ITEM}` WHERE parent = %(name)s AND item IS NOT NULL UNION"
+		f" SELECT c.item_code FROM `tab{inbox.ITEM}` i JOIN `tabProduct Bundle` b ON b.new_item_code = i.item"
+		" JOIN `tabProduct Bundle Item` c ON c.parent = b.name WHERE i.parent = %(name)s",
+		{"name": name},
+	)
+	if not items:
+		return []
+	found = frappe.db.sql("SELECT name FROM tabBin WHERE item_code IN %s", [tuple(item for (item,) in items)])
+	return sorted(bin_name for (bin_name,) in found)
+
+
+def _lock_bins(bins: list[str]) -> None:
+	"""One order at a time moves an item.
+
+	ERPNext computes a Bin's Actual and Reserved from what its transaction sees, which is how things were at its first plain
+	read: of two orders at the same moment the later one would write a number without the earlier. Nothing but locking reads
+	may come before this in the transaction.
+	"""
+	if bins:
+		frappe.db.sql("SELECT name FROM tabBin WHERE name IN %s ORDER BY name FOR UPDATE", [tuple(bins)])
 
 
 class _Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from unittest.mock import patch
 
@@ -861,6 +862,55 @@ class TestWorkers(OrderCase):
 		self.assertEqual((report.booked, report.attention), (0, 0))
 		self.assertEqual(states, ["Up to Date"])
 		self.assert_done(self.row(name), Sales_Order=1)
+
+	def test_two_orders_of_one_item_at_the_same_moment(self) -> None:
+		"""The later one's Reserved and Actual are computed with the earlier one in them."""
+		for status, stock in ((S.OPEN, (100, 2)), (S.READY_TO_SHIP, (98, 0))):
+			with self.subTest(status.value):
+				orders = [self.order(status) for _ in range(2)]
+				names = self.receive(*orders)
+				self.book_in_turn(*names)
+				self.assertEqual(self.stock(), stock)
+				self.receive(*(self.again(order, S.CANCELLED) for order in orders))
+				self.book_in_turn(*names)
+				self.assertEqual(self.stock(), (100, 0))
+
+	def book_in_turn(self, first: str, second: str) -> None:
+		"""The second begins while the first has done its work and not committed."""
+		inside, go_on = threading.Event(), threading.Event()
+		real = FrappeSite.checkpoint
+
+		def stop_inside(site: FrappeSite, station: str) -> None:
+			if station == "booking: done" and threading.current_thread() is workers[0]:
+				inside.set()
+				go_on.wait(60)
+			real(site, station)
+
+		def work(name: str) -> None:
+			with other_connection():
+				booking.book(name)
+
+		workers = [threading.Thread(target=work, args=(name,)) for name in (first, second)]
+		with patch.object(FrappeSite, "checkpoint", stop_inside):
+			workers[0].start()
+			self.assertTrue(inside.wait(60))
+			workers[1].start()
+			try:
+				self.until_a_transaction_waits()
+			finally:
+				go_on.set()
+			for worker in workers:
+				worker.join(60)
+
+	def until_a_transaction_waits(self) -> None:
+		"""A statement of another connection has taken half a second: it waits for a lock."""
+		ends = time.monotonic() + 60
+		while not frappe.db.sql(
+			"SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+			" AND command = 'Query' AND time_ms > 500"
+		):
+			self.assertLess(time.monotonic(), ends)
+			time.sleep(0.05)  # the database tells of it in no other way
 
 	def test_a_deadlock_is_tried_again_at_once(self) -> None:
 		calls = []
