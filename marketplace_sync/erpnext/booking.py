@@ -243,8 +243,9 @@ def _lock_bins(bins: list[str]) -> None:
 	read: of two orders at the same moment the later one would write a number without the earlier. Nothing but locking reads
 	may come before this in the transaction.
 	"""
-	if bins:
-		frappe.db.sql("SELECT name FROM tabBin WHERE name IN %s ORDER BY name FOR UPDATE", [tuple(bins)])
+	for name in bins:
+		# One by one: a list of names would, on a small table, lock the gaps as well.
+		frappe.db.sql("SELECT name FROM tabBin WHERE name = %s FOR UPDATE", name)
 
 
 class _Work:
