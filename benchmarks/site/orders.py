@@ -33,7 +33,8 @@ from marketplace_sync.tests import utils
 
 ITEMS = 200
 STOCK = 100_000
-KILL_EVERY = 60.0
+KILL_EVERY = 240.0
+"""Seconds. A job that dies with its worker is found by the sweep within the minute; the buyers wait for it here."""
 ACTIVE = 400
 """Orders that are on their way at a time."""
 BACKLOG = 20
