@@ -18,18 +18,18 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import connection, connectionpool, exceptions
-from urllib3.util import Timeout
+import certifi
+from urllib3 import PoolManager, ProxyManager, connection, connectionpool, exceptions, make_headers
+from urllib3.util import Timeout, parse_url
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes. The largest honest answer (600 SKUs with their warehouses) is well below 1 MB."""
@@ -58,7 +58,7 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 class _MaskLog(logging.Filter):
-	"""urllib3 logs whole query strings at level DEBUG, and signed calls carry their token there."""
+	"""urllib3 logs whole query strings, a broken answer's even as WARNING, and signed calls carry their token there."""
 
 	def filter(self, record: logging.LogRecord) -> bool:
 		if isinstance(record.args, tuple):
@@ -67,7 +67,8 @@ class _MaskLog(logging.Filter):
 		return True
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_MaskLog())
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+	logging.getLogger(_name).addFilter(_MaskLog())
 
 
 # -- what goes out, what comes back ------------------------------------------------------------------------
@@ -105,15 +106,25 @@ class Answer:
 	"""Seconds by which this machine's clock is ahead of the service's (Date header); None = not told."""
 	took: float = field(default=0.0, repr=False)
 	"""Seconds from before connecting to the last byte."""
+	headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+	"""By name in lower case."""
 
 
 class HttpError(Exception):
-	"""A call without an answer to believe. `status` is the HTTP status if one came (else 0)."""
+	"""A call without an answer to believe. `status` and `headers` are those of the answer if one came (else 0 and none)."""
 
-	def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None):
+	def __init__(
+		self,
+		message: str,
+		*,
+		status: int = 0,
+		retry_after: float | None = None,
+		headers: Mapping[str, str] | None = None,
+	):
 		super().__init__(message)
 		self.status = status
 		self.retry_after = retry_after
+		self.headers = headers or {}
 
 
 class NotSent(HttpError):
@@ -130,12 +141,10 @@ class Unreadable(HttpError):
 
 # -- the client --------------------------------------------------------------------------------------------
 class HttpClient:
-	"""Thread-safe: its only state is the connection pool."""
+	"""Thread-safe: its only state is the connection pools."""
 
 	def __init__(self, pool_size: int = 16):
-		# The adapter is used without a Session around it: a Session keeps cookies, reads .netrc and, on a redirect,
-		# reads the body to its end even when told not to follow.
-		self._adapter = _Adapter(pool_connections=4, pool_maxsize=pool_size, max_retries=0, pool_block=False)
+		self._manager = lru_cache(partial(_new_manager, pool_size))
 
 	def send(self, request: Request, timeout: float) -> Answer:
 		"""Make the call; `timeout` in seconds covers everything from connecting to the last byte.
@@ -148,24 +157,25 @@ class HttpClient:
 			raise result
 		return result
 
-	def close(self) -> None:
-		self._adapter.close()
-
 	def _exchange(self, request: Request, timeout: float) -> Answer | HttpError:
 		began = time.monotonic()
 		if timeout <= 0:
 			return NotSent(f"{request}: there was no time left to call")
 		try:
-			prepared = _prepare(request)
+			url, headers = _prepare(request)
 		except Exception as error:  # whatever it is, its text may have the URL
 			return NotSent(f"{request}: this call can't be written as HTTP ({type(error).__name__})")
 		try:
-			response = self._adapter.send(
-				prepared,
-				stream=True,
-				timeout=Timeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout), read=timeout),  # type: ignore[arg-type]
-				verify=_ca_bundle(),
-				proxies=_proxies(urlsplit(request.url).scheme, urlsplit(request.url).hostname or ""),
+			response = self._manager(_proxy(request.url)).urlopen(
+				request.method,
+				url,
+				body=request.body or None,
+				headers=headers,
+				timeout=Timeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+				retries=False,
+				redirect=False,
+				preload_content=False,
+				enforce_content_length=True,  # urllib3 1.26 does so only when asked
 			)
 		except Exception as error:
 			if is_interrupt(error):
@@ -175,36 +185,39 @@ class HttpClient:
 			return _read(request, response, timeout, began)
 		finally:
 			# A body that was read to its end has given its connection back; any other is abandoned with it.
-			response.raw.close()
+			response.close()
 
 
-def _prepare(request: Request) -> requests.PreparedRequest:
-	url = request.url + ("?" + urlencode(request.query) if request.query else "")
+def _prepare(request: Request) -> tuple[str, dict[str, str]]:
+	"""The whole URL and all headers. Raises ValueError for what HTTP can't carry."""
 	headers = {
 		"Accept": "application/json",
 		"Accept-Encoding": "gzip, deflate",
 		"User-Agent": "marketplace_sync",
 		**dict(request.headers),
 	}
-	for value in headers.values():
-		value.encode("ascii")  # http.client would find out only while sending
-	return requests.Request(request.method, url, headers=headers, data=request.body or None).prepare()
+	if not all(value.isascii() and value.isprintable() for value in headers.values()):
+		raise ValueError("a header")  # http.client would find out only while sending
+	return request.url + ("?" + urlencode(request.query) if request.query else ""), headers
 
 
-def _read(request: Request, response: requests.Response, timeout: float, began: float) -> Answer | HttpError:
-	status = response.status_code
+def _read(request: Request, response: Any, timeout: float, began: float) -> Answer | HttpError:
+	status = response.status
+	headers = {name.lower(): value for name, value in response.headers.items()}
 	now = time.time()
 	served_at = _http_date(response.headers.get("Date"))
 	retry_after = _retry_after(response.headers.get("Retry-After"), served_at or now)
 
 	def unreadable(what: str) -> Unreadable:
-		return Unreadable(f"{request}: HTTP {status} with {what}", status=status, retry_after=retry_after)
+		return Unreadable(
+			f"{request}: HTTP {status} with {what}", status=status, retry_after=retry_after, headers=headers
+		)
 
 	if 300 <= status < 400:
 		return unreadable("a redirect, which is not followed")
 	body = bytearray()
 	try:
-		for chunk in response.raw.stream(65536, decode_content=True):
+		for chunk in response.stream(65536, decode_content=True):
 			body += chunk
 			if len(body) > MAX_BODY:
 				return unreadable(f"more than {MAX_BODY // 1024 // 1024} MB")
@@ -213,11 +226,9 @@ def _read(request: Request, response: requests.Response, timeout: float, began: 
 	except Exception as error:
 		if is_interrupt(error):
 			raise
-		if _caused_by(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):
+		if _caused_by(error, http.client.IncompleteRead):
 			return unreadable("a body that breaks off")
 		return Lost(_lost(request, error, timeout), status=status, retry_after=retry_after)
-	if response.raw.length_remaining:  # urllib3 1.26 leaves this check to us
-		return unreadable("a body that breaks off")
 	if not body.strip():
 		return unreadable("an empty body")
 	try:
@@ -230,24 +241,27 @@ def _read(request: Request, response: requests.Response, timeout: float, began: 
 		return unreadable("JSON that isn't an object")
 	skew = None if served_at is None else now - served_at
 	took = time.monotonic() - began
-	return Answer(status, value, retry_after=retry_after, clock_skew=skew, took=took)
+	return Answer(status, value, retry_after=retry_after, clock_skew=skew, took=took, headers=headers)
 
 
 def _broken(request: Request, error: Exception, timeout: float) -> HttpError:
 	"""What went wrong before any answer came."""
-	if _caused_by(error, (socket.gaierror,)):
-		return NotSent(f"{request}: the host name can't be resolved")
-	if _caused_by(error, (ssl.SSLCertVerificationError,)):
-		return NotSent(f"{request}: the server's TLS certificate is not valid")
-	if _caused_by(error, (exceptions.ProxyError,)):
+	# urllib3 1.26 says ProxyError also when the connection through a proxy breaks after the call was sent.
+	if _caused_by(error, exceptions.ProxyError) and _caused_by(error, exceptions.ConnectTimeoutError):
 		return NotSent(f"{request}: the proxy can't be reached")
-	# NewConnectionError is, for history's sake, a ConnectTimeoutError in urllib3.
-	if _caused_by(error, (exceptions.NewConnectionError,)):
-		return NotSent(f"{request}: the connection was refused")
-	if _caused_by(error, (exceptions.ConnectTimeoutError,)):
-		return NotSent(f"{request}: no connection within {min(CONNECT_TIMEOUT, timeout):g} s")
-	if _caused_by(error, (exceptions.LocationValueError, requests.exceptions.InvalidURL)):
-		return NotSent(f"{request}: the address is not valid")
+	for kind, words in (
+		(exceptions.ProxySchemeUnknown, "https_proxy (or all_proxy) must begin with http:// or https://"),
+		(FileNotFoundError, "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names a file that isn't there"),
+		(socket.gaierror, "the host name can't be resolved"),
+		# The second is of urllib3 1.26, which compares the host's name itself; 2 leaves it to the TLS library.
+		((ssl.CertificateError, connection.CertificateError), "the server's TLS certificate is not valid"),
+		# NewConnectionError is, for history's sake, a ConnectTimeoutError in urllib3.
+		(exceptions.NewConnectionError, "the connection was refused"),
+		(exceptions.ConnectTimeoutError, f"no connection within {min(CONNECT_TIMEOUT, timeout):g} s"),
+		(exceptions.LocationValueError, "the address is not valid"),
+	):
+		if _caused_by(error, kind):
+			return NotSent(f"{request}: {words}")
 	return Lost(_lost(request, error, timeout))
 
 
@@ -257,10 +271,10 @@ def _lost(request: Request, error: Exception, timeout: float) -> str:
 	return f"{request}: the connection broke before the answer came"
 
 
-def _caused_by(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> bool:
-	"""Whether an error, or one it was made from, is of these kinds. requests and urllib3 wrap them in each other."""
+def _caused_by(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+	"""Whether an error, or one it was made from, is of these kinds. urllib3 wraps them in its own."""
 	seen: set[int] = set()
-	waiting = [error]
+	waiting: list[Any] = [error]
 	while waiting:
 		one = waiting.pop()
 		if not isinstance(one, BaseException) or id(one) in seen:
@@ -268,7 +282,7 @@ def _caused_by(error: BaseException | None, kinds: tuple[type[BaseException], ..
 		if isinstance(one, kinds):
 			return True
 		seen.add(id(one))
-		waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+		waiting += [one.__cause__, one.__context__, *one.args]
 	return False
 
 
@@ -292,14 +306,26 @@ def _retry_after(value: str | None, now: float) -> float | None:
 	return None if moment is None else min(max(0.0, moment - now), LONGEST_RETRY_AFTER)
 
 
-@lru_cache(maxsize=64)
-def _proxies(scheme: str, host: str) -> dict[str, str]:
-	"""The proxy that the environment asks for; never for the sandbox."""
-	return {} if is_loopback(host) else requests.utils.get_environ_proxies(f"{scheme}://{host}")
+def _proxy(url: str) -> str:
+	"""The proxy that the environment asks for, or ""; never for the sandbox."""
+	scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
+	if is_loopback(host) or proxy_bypass(host):
+		return ""
+	proxies = getproxies()
+	proxy = proxies.get(scheme) or proxies.get("all", "")
+	return proxy if "://" in proxy or not proxy else "http://" + proxy
 
 
-def _ca_bundle() -> str | bool:
-	return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+def _new_manager(pool_size: int, proxy: str) -> PoolManager:
+	# certifi's bundle under requests' variables, as for every other call of a site: what works there works here, and the
+	# system's store, which is urllib3's default, is missing in slim containers.
+	store = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+	options: dict[str, Any] = {"num_pools": 4, "maxsize": pool_size, "cert_reqs": "CERT_REQUIRED"}
+	options["ca_cert_dir" if os.path.isdir(store) else "ca_certs"] = store
+	login = make_headers(proxy_basic_auth=unquote(parse_url(proxy).auth or "") or None)
+	manager = ProxyManager(proxy, proxy_headers=login, **options) if proxy else PoolManager(**options)
+	manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+	return manager
 
 
 # -- one deadline for a whole answer -----------------------------------------------------------------------
@@ -351,20 +377,6 @@ class _HTTPPool(connectionpool.HTTPConnectionPool):
 
 class _HTTPSPool(connectionpool.HTTPSConnectionPool):
 	ConnectionCls = _HTTPSConnection
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-class _Adapter(HTTPAdapter):
-	def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-		super().init_poolmanager(*args, **kwargs)
-		self.poolmanager.pool_classes_by_scheme = _POOLS
-
-	def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-		manager = super().proxy_manager_for(*args, **kwargs)
-		manager.pool_classes_by_scheme = _POOLS
-		return manager
 
 
 # -- which hosts may be called -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import logging
@@ -11,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,8 @@ from marketplace_sync.connectors.http import HttpClient, HttpError, Lost, NotSen
 from .stubs import RawServer, http_answer
 
 SECRET = "s3cr3t/token+value="
+CERTIFICATE = Path(__file__).with_name("server.pem")
+"""Of a server named localhost and partner.example; nobody vouches for it."""
 
 
 @pytest.fixture
@@ -218,7 +222,8 @@ def test_an_unknown_host_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None
 	("error", "kind"),
 	[
 		(exceptions.ConnectTimeoutError(None, "x"), NotSent),
-		(exceptions.ProxyError("x", OSError()), NotSent),
+		(exceptions.ProxyError("x", exceptions.NewConnectionError(None, "x")), NotSent),  # type: ignore[arg-type]
+		(exceptions.ProxyError("x", ConnectionResetError()), Lost),
 		(ssl.SSLCertVerificationError("x"), NotSent),
 		(exceptions.ReadTimeoutError(None, "x", "x"), Lost),  # type: ignore[arg-type]
 		(exceptions.ProtocolError("x", ConnectionResetError()), Lost),
@@ -229,12 +234,10 @@ def test_an_unknown_host_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_may_have_been_sent_is_lost(
 	monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type
 ) -> None:
-	"""Wrapped as requests and urllib3 do it."""
+	def urlopen(*_args: Any, **_kwargs: Any) -> Any:
+		raise error
 
-	def send(*_args: Any, **_kwargs: Any) -> Any:
-		raise OSError(exceptions.MaxRetryError(None, f"/x?access_token={SECRET}", error))  # type: ignore[arg-type]
-
-	monkeypatch.setattr(http_module._Adapter, "send", send)
+	monkeypatch.setattr(http_module.PoolManager, "urlopen", urlopen)
 	failure("http://127.0.0.1:9", kind)
 
 
@@ -300,6 +303,98 @@ def test_the_servers_clock_is_learnt(serve: Any, monkeypatch: pytest.MonkeyPatch
 	)
 
 
+# -- certificates and proxies ------------------------------------------------------------------------------
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+	"""An environment that names no proxy and no bundle of certificates."""
+	for name in (
+		"http_proxy",
+		"https_proxy",
+		"all_proxy",
+		"no_proxy",
+		"requests_ca_bundle",
+		"curl_ca_bundle",
+	):
+		monkeypatch.delenv(name, raising=False)
+		monkeypatch.delenv(name.upper(), raising=False)
+	return monkeypatch
+
+
+def tls(sock: socket.socket) -> ssl.SSLSocket:
+	context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+	context.load_cert_chain(CERTIFICATE)
+	return context.wrap_socket(sock, server_side=True)
+
+
+def of_name(server: RawServer, name: str) -> str:
+	return server.url.replace("http", "https").replace("127.0.0.1", name)
+
+
+@pytest.fixture
+def secure() -> Iterator[RawServer]:
+	server = RawServer(lambda sock, _request: sock.sendall(http_answer(b'{"a": 1}')), wrap=tls)
+	yield server
+	server.stop()
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_certificate_must_be_vouched_for_and_name_the_host(
+	environ: Any, secure: RawServer, variable: str
+) -> None:
+	assert "certificate is not valid" in str(failure(of_name(secure, "localhost"), NotSent))
+	environ.setenv(variable, str(CERTIFICATE))
+	assert "certificate is not valid" in str(failure(of_name(secure, "127.0.0.1"), NotSent))
+	assert secure.requests == []
+	assert HttpClient().send(request(of_name(secure, "localhost")), 5.0).body == {"a": 1}
+
+
+def test_a_bundle_that_is_not_there_means_not_sent(environ: Any, secure: RawServer) -> None:
+	environ.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+	assert "REQUESTS_CA_BUNDLE" in str(failure(of_name(secure, "localhost"), NotSent))
+
+
+def test_the_proxy_of_the_environment(environ: Any, serve: Any) -> None:
+	proxy = serve(http_answer(b'{"a": 1}'))
+	environ.setenv("http_proxy", proxy.url.replace("http://", "me:p%40ss@"))
+	assert HttpClient().send(request("http://partner.example"), 5.0).body == {"a": 1}
+	assert proxy.requests[0].startswith(b"POST http://partner.example/api/v2/thing?")
+	assert b"Basic " + base64.b64encode(b"me:p@ss") in proxy.requests[0]
+
+	assert HttpClient().send(request(serve(http_answer(b'{"a": 2}'))), 5.0).body == {"a": 2}, "the sandbox"
+	environ.setenv("no_proxy", ".example")
+	failure("http://partner.example", NotSent)
+	assert len(proxy.requests) == 1
+
+
+def test_a_proxy_sees_no_more_of_https_than_the_host(environ: Any, serve: Any) -> None:
+	inside: list[bytes] = []
+
+	def tunnel(sock: socket.socket, _request: bytes) -> None:
+		sock.sendall(b"HTTP/1.1 200 Go on\r\n\r\n")
+		with tls(sock) as secured:
+			inside.append(RawServer.read(secured))
+			secured.sendall(http_answer(b'{"a": 1}'))
+
+	proxy = serve(tunnel)
+	environ.setenv("all_proxy", proxy.url)
+	environ.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+	assert HttpClient().send(request("https://partner.example"), 5.0).body == {"a": 1}
+	assert proxy.requests[0].startswith(b"CONNECT partner.example:443 ")
+	assert b"s3cr3t" not in proxy.requests[0]
+	assert inside[0].startswith(b"POST /api/v2/thing?")
+
+
+def test_a_proxy_that_fails(environ: Any, serve: Any) -> None:
+	environ.setenv("http_proxy", serve(lambda sock, _request: sock.shutdown(socket.SHUT_RDWR)).url)
+	assert "connection broke" in str(failure("http://partner.example", Lost))
+	with socket.create_server(("127.0.0.1", 0)) as listener:
+		nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
+	environ.setenv("http_proxy", nobody)
+	assert "proxy can't be reached" in str(failure("http://partner.example", NotSent))
+	environ.setenv("http_proxy", "socks5://127.0.0.1:9")
+	assert "https_proxy" in str(failure("http://partner.example", NotSent))
+
+
 # -- secrets -----------------------------------------------------------------------------------------------
 def test_no_secret_in_a_request() -> None:
 	shown = f"{request('https://partner.example')!r} {request('https://partner.example')}"
@@ -307,10 +402,13 @@ def test_no_secret_in_a_request() -> None:
 
 
 def test_no_secret_in_the_log(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
-	server = serve(http_answer(b"{}"))
+	server = serve(http_answer(b"{}", headers="no header\r\n"))
 	with caplog.at_level(logging.DEBUG):
 		HttpClient().send(request(server), 5.0)
-	assert "/api/v2/thing" in caplog.text, "urllib3 does log the call"
+	assert {record.levelname for record in caplog.records if "/api/v2/thing" in record.getMessage()} == {
+		"DEBUG",
+		"WARNING",
+	}, "urllib3 does log the call, and the broken head"
 	for secret in ("s3cr3t", "0123456789abcdef"):
 		assert secret not in caplog.text
 
