@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,11 +9,10 @@ import frappe
 from frappe import _
 from frappe.utils import cint, escape_html, get_url, get_url_to_form
 
-from marketplace_sync import desk
+from marketplace_sync import background, consent, desk
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
 from marketplace_sync.events import collect
-from marketplace_sync.jobs import READING_SECONDS
 from marketplace_sync.listings import matching, switches
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.customer_marketplace_settings import (
@@ -29,13 +27,13 @@ from marketplace_sync.orders.status import PRESETS
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock import diagnosis, outbox, resync
 from marketplace_sync.stock import status as store_states
+from marketplace_sync.wake import wake
 
 LISTING = "Marketplace Listing"
 ROWS_SHOWN = 500
 """Rows of a dry run that a dialog shows; the counts are of all."""
 ITEMS_PER_REQUEST = 5_000
 ORDERS_PER_REQUEST = 1_000
-CONSENT_MINUTES = 15
 
 
 # -- synchronise -------------------------------------------------------------------------------------------------
@@ -246,6 +244,15 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 
 
 @frappe.whitelist(methods=["POST"])
+def release_order(order: str) -> None:
+	"""End the order's hold, of a store that imports no orders: nothing else may ever end it."""
+	frappe.has_permission(inbox.ORDER, "read", doc=order, throw=True)
+	_check(frappe.db.get_value(inbox.ORDER, order, "store"), "write")
+	_told(inbox.let_go, FrappeSite(), order, frappe.session.user)
+	wake()
+
+
+@frappe.whitelist(methods=["POST"])
 def fetch_order(order: str) -> None:
 	"""Have the order fetched from the marketplace again, in the background."""
 	frappe.has_permission(inbox.ORDER, "read", doc=order, throw=True)
@@ -329,14 +336,8 @@ def _order_names(orders: str | list[str]) -> list[str]:
 def connect(store: str) -> str:
 	"""Where the shop's owner has to go to allow us. Valid for a quarter of an hour, once, for this user."""
 	_check(store, "write")
-	state = secrets.token_urlsafe(32)
-	url = _told(FrappeSite().connector, store).consent_url(_callback_url(), state)
-	frappe.cache.set_value(
-		_consent_key(state),
-		{"store": store, "user": frappe.session.user},
-		expires_in_sec=CONSENT_MINUTES * 60,
-	)
-	return url
+	connector = _told(FrappeSite().connector, store)
+	return _told(consent.ask, SETTINGS, store, lambda state: connector.consent_url(_callback_url(), state))
 
 
 @frappe.whitelist(allow_guest=True, methods=["GET"])
@@ -344,15 +345,14 @@ def connected(
 	state: str | None = None, code: str | None = None, shop_id: str | None = None, **_others: Any
 ) -> None:
 	"""The marketplace sends the owner's browser here with a code. Only a `state` that `connect` handed out counts."""
-	asked = frappe.cache.get_value(_consent_key(state), expires=True) if state else None
-	if not asked or frappe.session.user not in (asked["user"], "Guest"):
-		return _page(
+	asked = consent.answer(SETTINGS, state)
+	if not asked:
+		return consent.show(
 			_("This consent was not asked for here, or too long ago: press Connect on the store again."), 403
 		)
-	frappe.cache.delete_value(_consent_key(state))  # works once
-	store = asked["store"]
+	store, user = asked
 	if not code:
-		return _page(
+		return consent.show(
 			_("The marketplace sent no code: consent was not given. Press Connect on the store again."), 400
 		)
 	site = FrappeSite()
@@ -373,28 +373,18 @@ def connected(
 			)
 	except (ServiceError, ValueError, LookupError) as error:
 		frappe.db.rollback()
-		return _page(str(error), 400)
+		return consent.show(str(error), 400)
 
 	site.save_tokens(store, tokens)
 	close_circuit(store)
 	frappe.db.commit()
-	_queue("marketplace_sync.jobs.refresh_catalogue", store, show_to=asked["user"], full=True)
+	_queue("marketplace_sync.jobs.refresh_catalogue", store, show_to=user, full=True)
 	frappe.local.response["type"] = "redirect"
 	frappe.local.response["location"] = get_url_to_form(SETTINGS, store)
 
 
 def _callback_url() -> str:
 	return get_url("/api/method/marketplace_sync.api.connected")
-
-
-def _consent_key(state: str) -> str:
-	return f"marketplace_sync:consent:{state}"
-
-
-def _page(message: str, status: int) -> None:
-	frappe.respond_as_web_page(
-		_("Marketplace Sync"), escape_html(message), http_status_code=status, indicator_color="red"
-	)
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------
@@ -421,20 +411,4 @@ def _told(work, *args: Any, **kwargs: Any) -> Any:
 
 def _queue(method: str, store: str, show_to: str | None = None, **kwargs: Any) -> None:
 	"""A long job whose progress goes to the user's form. Pressing the button twice queues it once."""
-	try:
-		frappe.enqueue(
-			method,
-			queue="long",
-			timeout=READING_SECONDS,
-			job_id=f"{method}:{store}",
-			deduplicate=True,
-			store=store,
-			show_to=show_to or frappe.session.user,
-			**kwargs,
-		)
-	except Exception:
-		frappe.log_error(title=f"Marketplace Sync: could not queue {method}")
-		frappe.msgprint(
-			_("The job queue can't be reached now. The schedule does the same within a day; or try again."),
-			indicator="orange",
-		)
+	background.queue(method, store, store=store, show_to=show_to or frappe.session.user, **kwargs)

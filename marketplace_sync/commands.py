@@ -452,9 +452,15 @@ def status(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 				click.echo(f"{one.store}: the oldest change has waited {one.oldest_pending:.0f} s")
 			if one.catalogue_error:
 				click.echo(f"{one.store}: the catalogue could not be read: {one.catalogue_error}")
-	# A store that is switched off is as its people want it.
+			if one.orders_error:
+				click.echo(
+					f"{one.store}: orders can't be read since {clock(one.orders_error_at)}: {one.orders_error}"
+				)
+	# A store that is switched off is as its people want it; its orders are imported all the same.
 	live = [one for one in found if not one.disabled]
 	if any(one.circuit_open or one.blocked_until or not one.connected or one.catalogue_error for one in live):
+		ctx.exit(BLOCKED)
+	if any(one.orders_error for one in found):
 		ctx.exit(BLOCKED)
 	in_sync = all(one.well and not one.pending for one in live)
 	ctx.exit(OK if in_sync else DIFFERS)
@@ -702,7 +708,7 @@ def import_orders(ctx: click.Context, host: Host, store: str, hours: float | Non
 @pass_host
 @click.pass_context
 def orders(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
-	"""Marketplace orders that need attention or wait to be booked, and why."""
+	"""Marketplace orders that need attention or wait to be booked, and why; stores whose orders or payouts can't be read."""
 	site = host.site
 	name = find_store(site, store) if store else ""
 	where, params = ("AND store = %s", (name,)) if name else ("", ())
@@ -715,19 +721,9 @@ def orders(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 			params,
 		)
 	]
-	unread = site.db.rows(
-		"SELECT name, orders_error, orders_error_at FROM `tabMarketplace Store State` WHERE COALESCE(orders_error, '') <> ''"
-		+ (" AND name = %s" if name else ""),
-		params,
-	)
-	site.db.commit()
+	unread, payouts_unread = (unread_of(site, what, name) for what in ("orders", "settlements"))
 	if as_json:
-		say_json(
-			{
-				"orders": found,
-				"unread": [{"store": of, "why": error, "since": since} for of, error, since in unread],
-			}
-		)
+		say_json({"orders": found, "unread": unread, "payouts_unread": payouts_unread})
 	else:
 		if found:
 			say_table(
@@ -742,9 +738,24 @@ def orders(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 			)  # fmt: skip
 		else:
 			click.echo("Every order is booked as its store's status table says.")
-		for of, error, since in unread:
-			click.echo(f"{of}: orders can't be read since {clock(since)}: {error}")
-	ctx.exit(BLOCKED if unread else DIFFERS if found else OK)
+		for what, rows in (("orders", unread), ("payouts", payouts_unread)):
+			for row in rows:
+				click.echo(f"{row['store']}: {what} can't be read since {clock(row['since'])}: {row['why']}")
+	ctx.exit(BLOCKED if unread or payouts_unread else DIFFERS if found else OK)
+
+
+def unread_of(site: Site, what: str, store: str) -> list[dict[str, Any]]:
+	"""The stores (or the one) that import orders and whose "orders" or "settlements" can't be read: why, and since when."""
+	rows = site.db.rows(
+		f"SELECT t.name, t.{what}_error, t.{what}_error_at FROM `tabMarketplace Store State` t"
+		" JOIN `tabCustomer Marketplace Settings` s ON s.name = t.name"
+		f" WHERE s.import_orders = 1 AND COALESCE(t.{what}_error, '') <> ''"
+		+ " AND t.name = %s"
+		* bool(store),
+		[store] * bool(store),
+	)
+	site.db.commit()
+	return [{"store": of, "why": error, "since": since} for of, error, since in rows]
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

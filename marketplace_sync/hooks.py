@@ -25,6 +25,9 @@ doctype_js = {
 	"Marketplace Listing": _shared,
 	"Marketplace Sync Log": _shared,
 	"Marketplace Order": _shared,
+	"Accounting Connection": _shared,
+	"Accounting Document": _shared,
+	"Accounting Stock In": _shared,
 }
 # Loaded wherever the doctype is: Item Summary shows orders too.
 doctype_list_js = {"Marketplace Order": _shared}
@@ -34,6 +37,7 @@ _switch = "marketplace_sync.switch_events."
 _orders = "marketplace_sync.erpnext.order_events."
 
 _payout = "marketplace_sync.erpnext.payouts.journal_changed"
+_accounting = "marketplace_sync.erpnext.accounting_events."
 
 doc_events = {
 	# Movements of stock. Every change of Actual Qty passes the first, whatever the voucher; Reserved Qty changes
@@ -50,14 +54,22 @@ doc_events = {
 	"Sales Order Item": {"on_trash": _capture + "order_row_deleted"},
 	"Sales Invoice": {
 		"after_insert": _orders + "made",
-		"on_submit": [_capture + "items_changed", _orders + "submitted"],
-		"on_cancel": [_capture + "items_changed", _orders + "cancelled"],
+		"on_submit": [
+			_capture + "items_changed",
+			_orders + "submitted",
+			_accounting + "invoice_changed",
+		],
+		"on_cancel": [
+			_capture + "items_changed",
+			_orders + "cancelled",
+			_accounting + "invoice_changed",
+		],
 		"on_trash": _orders + "deleted",
 	},
 	"Payment Entry": {
 		"after_insert": _orders + "made",
-		"on_submit": _orders + "submitted",
-		"on_cancel": _orders + "cancelled",
+		"on_submit": [_orders + "submitted", _accounting + "payment_changed"],
+		"on_cancel": [_orders + "cancelled", _accounting + "payment_changed"],
 		"on_trash": _orders + "deleted",
 	},
 	"Journal Entry": {"on_submit": _payout, "on_cancel": _payout},

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import frappe
 from frappe import _
 
+from marketplace_sync import background
+from marketplace_sync.background import READING_SECONDS
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.listings import catalogue
 from marketplace_sync.orders import importing, inbox
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
+from marketplace_sync.sites.port import Store
 from marketplace_sync.stock import audit, sweep
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.wake import answer, wake_booking, wake_orders, wake_store
+from marketplace_sync.wake import answer, wake_accounting, wake_booking, wake_orders, wake_store
 
 SLICE_SECONDS = 20.0
 BOOKING_SECONDS = 5.0
 FULL_CATALOGUE_EVERY = 86_400.0
-READING_SECONDS = 6 * 3_600
-"""Time-out of a job that reads a whole store: Shopee needs a call for each product with variations, at about 5 a second,
-so this is enough for 100,000 products."""
 
 
 # -- the path of a change ----------------------------------------------------------------------------------------
@@ -60,9 +59,12 @@ def import_orders(store: str) -> None:
 	"""Fetch the store's pushed orders, poll when that is due; then have them booked, and the stock that they hold sent."""
 	answer(f"orders:{store}")
 	site = FrappeSite()
-	if _imports(site, store):
+	settings = _settings(site, store)
+	if settings and settings.connected:
+		# Of a store that imports no orders any more, what somebody asked for by Fetch Again.
+		work = importing.import_due if settings.import_orders else importing.fetch_pushed
 		try:
-			if importing.import_due(site, store).more:
+			if work(site, store).more:
 				wake_orders(store)
 		except (ServiceError, ValueError) as error:
 			site.db.rollback()  # written down in the store's state; the sweep asks again within the minute
@@ -95,13 +97,17 @@ def import_orders_of_days(store: str) -> None:
 
 
 def _imports(site: FrappeSite, store: str) -> bool:
+	settings = _settings(site, store)
+	return bool(settings and settings.import_orders and settings.connected)
+
+
+def _settings(site: FrappeSite, store: str) -> Store | None:
 	try:
-		settings = site.store(store)
+		return site.store(store)
 	except LookupError:
-		return False  # deleted since the job was queued
+		return None  # deleted since the job was queued
 	finally:
 		site.db.commit()
-	return settings.import_orders and settings.connected
 
 
 def import_settlements(store: str) -> None:
@@ -113,6 +119,34 @@ def import_settlements(store: str) -> None:
 		_reading(site, store, "", lambda: work(store))
 
 
+# -- accounting services -------------------------------------------------------------------------------------------
+def send_accounting(connection: str) -> None:
+	"""One slice of a connection's documents."""
+	answer(f"accounting:{connection}")
+	from marketplace_sync.accounting.sending import send
+	from marketplace_sync.sites.frappe_accounting import FrappeAccounting
+
+	try:
+		report = send(FrappeAccounting(), connection, seconds=SLICE_SECONDS)
+	except LookupError:
+		frappe.db.rollback()  # deleted since the job was queued
+		return
+	if report.more:
+		wake_accounting(connection)
+
+
+def _wake_accounting() -> None:
+	"""Whatever of a connection is due, or was in the air when its worker died."""
+	site = FrappeSite()
+	due = site.db.rows(
+		"SELECT DISTINCT connection FROM `tabAccounting Document` WHERE in_the_air <> '' OR due_at > 0 AND due_at <= %s",
+		(site.now(),),
+	)
+	site.db.commit()
+	for (connection,) in due:
+		wake_accounting(connection)
+
+
 # -- schedule ------------------------------------------------------------------------------------------------------
 def sweep_marketplaces() -> None:
 	"""Every minute: whatever a lost wake-up, a dead worker or a due hold left behind."""
@@ -120,7 +154,7 @@ def sweep_marketplaces() -> None:
 		site = FrappeSite()
 		sweep.sweep(site)
 		for store in site.stores():
-			if store.import_orders and store.connected:
+			if inbox.has_work(site.db, store, site.now()):
 				wake_orders(store.name)
 
 
@@ -145,14 +179,14 @@ def audit_store(store: str, whole: bool = False, show_to: str = "") -> None:
 	"""Read back today's seventh of a store's listings, or all of them."""
 	site = FrappeSite()
 	part = None if whole else frappe.utils.getdate().toordinal() % audit.PARTS
-	progress = _progress(show_to, store, _("Reading back"))
+	progress = background.progress(show_to, SETTINGS, store, _("Reading back"))
 	report = _reading(site, store, show_to, lambda: audit.audit(site, store, part=part, progress=progress))
 	if report and show_to:
 		repaired = sum(drift.repaired for drift in report.drifts)
 		text = _("{0} listings read back: {1} differ, {2} of them are being repaired.").format(
 			report.compared, len(report.drifts), repaired
 		)
-		_tell(show_to, store, f"{text} {report.why}".strip())
+		background.tell(show_to, store, f"{text} {report.why}".strip())
 
 
 def refresh_catalogues() -> None:
@@ -169,7 +203,7 @@ def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -
 	if full is None:
 		full = not known or site.now() - (known[0][0] or 0) >= FULL_CATALOGUE_EVERY
 	count = frappe.db.count("Marketplace Listing", {"store": store})
-	progress = _progress(show_to, store, _("Reading listings"))
+	progress = background.progress(show_to, SETTINGS, store, _("Reading listings"))
 	report = _reading(
 		site,
 		store,
@@ -179,7 +213,7 @@ def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -
 		),
 	)
 	if report and show_to:
-		_tell(
+		background.tell(
 			show_to,
 			store,
 			_("{0} listings: {1} new, {2} changed, {3} gone; {4} mapped.").format(
@@ -195,36 +229,8 @@ def _reading(site: FrappeSite, store: str, show_to: str, work: Callable[[], Any]
 	except (ServiceError, ValueError, LookupError) as error:
 		site.db.rollback()
 		frappe.logger("marketplace_sync").warning(f"{store}: {error}")
-		if show_to:
-			_tell(show_to, store, str(error), "red")
+		background.tell(show_to, store, str(error), "red")
 	return None
-
-
-def _progress(user: str, store: str, title: str) -> Callable[[int, int], None]:
-	"""A progress bar in the form of whoever pressed the button, at most once a second."""
-	shown = 0.0
-
-	def show(done: int, total: int) -> None:
-		nonlocal shown
-		if user and (time.monotonic() - shown > 1 or done >= total):
-			shown = time.monotonic()
-			frappe.publish_progress(
-				100 * done / max(1, total),
-				title=title,
-				doctype=SETTINGS,
-				docname=store,
-				description=f"{done} / {total}",
-			)
-
-	return show
-
-
-def _tell(user: str, store: str, message: str, indicator: str = "green") -> None:
-	frappe.publish_realtime(
-		"msgprint",
-		{"message": frappe.utils.escape_html(message), "title": store, "indicator": indicator},
-		user=user,
-	)
 
 
 def _for_each_store(method: str) -> None:

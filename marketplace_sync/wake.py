@@ -35,6 +35,14 @@ def wake_booking(store: str) -> None:
 	_wake(f"booking:{store}", "marketplace_sync.jobs.book_orders", "default", store=store)
 
 
+def wake_accounting(connection: str) -> None:
+	"""Have a connection's documents sent soon. Never raises."""
+	# Behind stock and booking, as they come from there.
+	_wake(
+		f"accounting:{connection}", "marketplace_sync.jobs.send_accounting", "default", connection=connection
+	)
+
+
 def answer(store: str = "") -> None:
 	"""The job is here: who changes something from now on has to ask again. Never raises."""
 	try:

@@ -213,6 +213,30 @@ def test_orders_that_cannot_be_read_are_told(shop: Run, sandbox: SandboxServer):
 	assert told(shop("import-orders", "--json", code=BLOCKED))[0]["why"]
 	assert "orders can't be read since" in shop("orders", code=BLOCKED).output
 	assert told(shop("orders", "--json", code=BLOCKED))["unread"][0]["store"] == "STORE-0001"
+	assert "orders can't be read since" in shop("status", code=BLOCKED).output, (
+		"also of a store that is switched off"
+	)
+	[store] = told(shop("status", "--json", code=BLOCKED))
+	assert store["orders_error"] and store["orders_error_at"] and not store["well"]
+
+
+def test_payouts_that_cannot_be_read_are_told(shop: Run, tmp_path: Path):
+	def put(table: str, **columns: object) -> None:
+		site = EmbeddedSite(tmp_path / "site.db")
+		for column, value in columns.items():
+			site.db.execute(f"UPDATE `tab{table}` SET {column} = %s", (value,))
+		site.db.commit()
+		site.close()
+
+	shop("orders", code=OK)
+	put("Marketplace Store State", settlements_error="No permission.", settlements_error_at=1.8e9)
+	assert "payouts can't be read since 2027-01-1" in shop("orders", code=BLOCKED).output
+	[row] = told(shop("orders", "-s", "STORE-0001", "--json", code=BLOCKED))["payouts_unread"]
+	assert row == {"store": "STORE-0001", "why": "No permission.", "since": 1.8e9}
+	put("Marketplace Store State", orders_error="No permission.", orders_error_at=1.8e9)
+	put("Customer Marketplace Settings", import_orders=0)
+	assert "can't be read" not in shop("orders", code=OK).output, "nobody wants them read any more"
+	assert "can't be read" not in shop("status", code=OK).output
 
 
 def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):

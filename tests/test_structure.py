@@ -165,6 +165,7 @@ def test_links_lead_to_doctypes_that_exist():
 		"Account",
 		"Cost Center",
 		"Currency",
+		"Stock Reconciliation",
 	}
 	for path, meta in metas():
 		for field in meta["fields"]:

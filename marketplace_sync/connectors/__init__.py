@@ -1,8 +1,11 @@
-"""The marketplaces that can be connected. A new one is a file here and a line in CONNECTORS."""
+"""The services that can be connected. A new one is a file here and a line in CONNECTORS or ACCOUNTING_CONNECTORS."""
 
 from __future__ import annotations
 
+from .accounting import AccountingConnector, ServiceAccount
+from .accurate import Accurate
 from .base import Account, Connector
+from .jurnal import Jurnal
 from .shopee import Shopee
 from .tiktok_shop import TikTokShop, Tokopedia
 
@@ -10,6 +13,10 @@ CONNECTORS: dict[str, type[Connector]] = {
 	"Shopee": Shopee,
 	"TikTok Shop": TikTokShop,
 	"Tokopedia": Tokopedia,
+}
+ACCOUNTING_CONNECTORS: dict[str, type[AccountingConnector]] = {
+	"Accurate Online": Accurate,
+	"Jurnal": Jurnal,
 }
 
 
@@ -20,4 +27,16 @@ def get_connector(account: Account) -> Connector:
 	return CONNECTORS[account.marketplace](account)
 
 
-__all__ = ["CONNECTORS", "get_connector"]
+def get_accounting_connector(account: ServiceAccount) -> AccountingConnector:
+	"""The same for an accounting service."""
+	if account.service not in ACCOUNTING_CONNECTORS:
+		raise ValueError(f"Service: {account.service!r} is none of {', '.join(ACCOUNTING_CONNECTORS)}.")
+	connector = ACCOUNTING_CONNECTORS[account.service]
+	if account.mode not in connector.modes:
+		raise ValueError(
+			f"Connect By: {account.service} knows {', '.join(mode.value for mode in connector.modes)}."
+		)
+	return connector(account)
+
+
+__all__ = ["ACCOUNTING_CONNECTORS", "CONNECTORS", "get_accounting_connector", "get_connector"]

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,6 +40,27 @@ def text(value: Any) -> str:
 	if isinstance(value, int) and not isinstance(value, bool):
 		return str(value)
 	return ""
+
+
+Shape = Mapping[str, "Shape | None"]
+"""Names of a JSON object's fields. None: the field is a text, a number or a list of these; else an object or a list of them."""
+
+
+def only(values: dict[str, Any], shape: Shape) -> dict[str, Any]:
+	"""The object with nothing in it but what `shape` names. Lists keep their length: what is no such thing becomes None."""
+
+	def one(value: Any, inner: Shape | None) -> Any:
+		if isinstance(value, dict):
+			return None if inner is None else only(value, inner)
+		return None if inner is not None or isinstance(value, list) else value
+
+	return {
+		name: [one(each, inner) for each in values[name]]
+		if isinstance(values[name], list)
+		else one(values[name], inner)
+		for name, inner in shape.items()
+		if name in values
+	}
 
 
 def whole(value: Any) -> int | None:

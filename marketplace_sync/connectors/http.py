@@ -136,7 +136,14 @@ class Lost(HttpError):
 
 
 class Unreadable(HttpError):
-	"""An answer that isn't a JSON object: HTML, nothing, cut off, another type, too large, a redirect."""
+	"""An answer that isn't a JSON object: HTML, nothing, cut off, another type, too large, a redirect.
+
+	`body` is how it began, as it came: not for messages.
+	"""
+
+	def __init__(self, message: str, *, body: bytes = b"", **told: Any):
+		super().__init__(message, **told)
+		self.body = body
 
 
 # -- the client --------------------------------------------------------------------------------------------
@@ -208,14 +215,19 @@ def _read(request: Request, response: Any, timeout: float, began: float) -> Answ
 	served_at = _http_date(response.headers.get("Date"))
 	retry_after = _retry_after(response.headers.get("Retry-After"), served_at or now)
 
+	body = bytearray()
+
 	def unreadable(what: str) -> Unreadable:
 		return Unreadable(
-			f"{request}: HTTP {status} with {what}", status=status, retry_after=retry_after, headers=headers
+			f"{request}: HTTP {status} with {what}",
+			body=bytes(body[:1000]),
+			status=status,
+			retry_after=retry_after,
+			headers=headers,
 		)
 
 	if 300 <= status < 400:
 		return unreadable("a redirect, which is not followed")
-	body = bytearray()
 	try:
 		for chunk in response.stream(65536, decode_content=True):
 			body += chunk

@@ -108,12 +108,13 @@ class RemoteOrder:
 	fulfilled_by_marketplace: bool = False
 	storefront: str = ""
 	"""TIKTOK_SHOP or TOKOPEDIA where one shop has both, else ''."""
-	buyer: str = field(default="", repr=False)
-	"""Who and where to, for people; may be masked. Never in a log."""
+	buyer: str = field(default="", repr=False, compare=False)
+	"""The buyer's name, for a clerk to recognise the order by; may be masked. Not in `raw`, never in a log."""
 	note: str = ""
 	"""Whatever a person should know: a cancellation that was asked for, its reason."""
 	raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-	"""What `Connector.parse_order` makes the same order of."""
+	"""What `Connector.parse_order` makes the same order of, and no more: it is stored, and a service's answer is full of
+	the buyer's data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,20 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, moment, money, record, records, short_id, text, unclear, whole
+from .answers import (
+	Shape,
+	amount,
+	known_rows,
+	moment,
+	money,
+	only,
+	record,
+	records,
+	short_id,
+	text,
+	unclear,
+	whole,
+)
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -46,9 +59,10 @@ ORDERS_PER_DETAIL = 50
 ORDERS_PER_ESCROW = 20
 """Page v2.payment.get_escrow_detail_batch: at most 50, 20 recommended [H]."""
 DETAIL_FIELDS = (
-	"item_list,buyer_username,recipient_address,fulfillment_flag,pickup_done_time,package_list,cancel_by,cancel_reason,"
-	"buyer_cancel_reason,pay_time,total_amount"
+	"item_list,buyer_username,fulfillment_flag,pickup_done_time,package_list,cancel_by,cancel_reason,"
+	"buyer_cancel_reason"
 )
+"""Not the address: nothing here needs it."""
 MOST_UNITS = 1_000_000
 """A line of more is not believed."""
 WIB = timezone(timedelta(hours=7))
@@ -94,6 +108,37 @@ REFUND = "seller_return_refund"
 VOUCHER_BACK = "prorated_seller_voucher_offset_return_items"
 BY_PLATFORM = ("shopee_discount", "voucher_from_shopee", "coins", "payment_promotion")
 UNNAMED_FEE = "other"
+
+READ: Shape = {
+	**dict.fromkeys(
+		(
+			"order_sn", "order_status", "create_time", "update_time", "currency", "fulfillment_flag", "pickup_done_time",
+			"cancel_by", "cancel_reason", "buyer_cancel_reason",
+		)
+	),
+	"package_list": {"logistics_status": None},
+	"item_list": dict.fromkeys(
+		(
+			"item_id", "item_name", "item_sku", "model_id", "model_name", "model_sku", "line_item_id", "order_item_id",
+			"promotion_group_id", "model_original_price", "model_discounted_price", "model_quantity_purchased",
+			"cancelled_qty", "returned_qty", "cancel_requested_qty", "return_requested_qty", "product_location_id",
+		)
+	),
+	"escrow_detail": {
+		"return_order_sn_list": None,
+		"order_income": {
+			**dict.fromkeys(
+				(
+					"cost_of_goods_sold", "original_cost_of_goods_sold", "seller_discount", "voucher_from_seller",
+					"seller_coin_cash_back", "original_shopee_discount", "total_adjustment_amount", VOUCHER_BACK, REFUND,
+					*BY_PLATFORM, *CHARGED, *GIVEN,
+				)
+			),
+			"items": dict.fromkeys(("item_id", "model_id", "seller_discount")),
+		},
+	},
+}  # fmt: skip
+"""All that is read of an order, and stored: nothing of the buyer."""
 
 PUSHES_OF_ORDERS = ("3", "4", "8")
 """Order status, tracking number, reserved stock (an order was placed) [H: 3, M: 4 and 8]."""
@@ -211,7 +256,9 @@ class ShopeeOrders(Connector):
 		owed = [order for order in orders if order.left or order.status is not OrderStatus.CANCELLED]
 		escrows = self._escrows(pace, [order.order_id for order in owed])
 		return [
-			self.parse_order({**order.raw, "escrow_detail": escrows[order.order_id]})
+			replace(
+				self.parse_order({**order.raw, "escrow_detail": escrows[order.order_id]}), buyer=order.buyer
+			)
 			if order.order_id in escrows
 			else order
 			for order in orders
@@ -236,6 +283,7 @@ class ShopeeOrders(Connector):
 	@classmethod
 	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
 		"""`raw` is Shopee's order with its `escrow_detail` beside its own fields, where that was fetched."""
+		buyer, raw = text(raw.get("buyer_username")), only(raw, READ)
 		order_id, remote_status = text(raw.get("order_sn")), text(raw.get("order_status"))
 		if not order_id:
 			raise ValueError("This is not a Shopee order: it has no order_sn.")
@@ -243,7 +291,6 @@ class ShopeeOrders(Connector):
 		left = has_left(raw)
 		lines, problem = _lines(raw, status, left)
 		created, updated = moment(raw.get("create_time")), moment(raw.get("update_time"))
-		address = record(raw.get("recipient_address"))
 		order = RemoteOrder(
 			order_id=order_id,
 			status=OrderStatus.UNKNOWN if problem else status,
@@ -254,16 +301,7 @@ class ShopeeOrders(Connector):
 			lines=lines,
 			left=left,
 			fulfilled_by_marketplace=text(raw.get("fulfillment_flag")) == "fulfilled_by_shopee",
-			buyer=", ".join(
-				filter(
-					None,
-					(
-						text(raw.get("buyer_username")),
-						text(address.get("name")),
-						text(address.get("full_address")),
-					),
-				)
-			),
+			buyer=buyer,
 			note=problem or _note(raw, remote_status),
 			raw=raw,
 		)

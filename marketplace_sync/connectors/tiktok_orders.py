@@ -16,7 +16,20 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .answers import amount, known_rows, moment, money, record, records, short_id, text, unclear, whole
+from .answers import (
+	Shape,
+	amount,
+	known_rows,
+	moment,
+	money,
+	only,
+	record,
+	records,
+	short_id,
+	text,
+	unclear,
+	whole,
+)
 from .base import Connector, Pace, patiently
 from .http import Request
 from .orders import (
@@ -88,6 +101,33 @@ MONEY_ONLY = "REFUND"
 """The return type of which no goods come back."""
 
 UNNAMED_FEE = "other"
+
+READ: Shape = {
+	**dict.fromkeys(
+		(
+			"id", "status", "create_time", "update_time", "collection_time", "commerce_platform", "fulfillment_type",
+			"warehouse_id", "shipping_type", "cancel_reason", "cancellation_initiator", "is_buyer_request_cancel",
+		)
+	),
+	"payment": dict.fromkeys(
+		(
+			"currency", "original_total_product_price", "seller_discount", "original_shipping_fee",
+			"shipping_fee_seller_discount",
+		)
+	),
+	"line_items": dict.fromkeys(
+		(
+			"id", "product_id", "product_name", "sku_id", "sku_name", "seller_sku", "original_price", "seller_discount",
+			"platform_discount", "currency", "display_status", "package_status",
+		)
+	),
+	"return_orders": {
+		"return_status": None,
+		"return_type": None,
+		"return_line_items": {"order_line_item_id": None},
+	},
+}  # fmt: skip
+"""All that is read of an order, and stored: nothing of the buyer."""
 
 PUSHES_OF_ORDERS = ("1", "2", "3", "4", "11", "12")
 """Status, (old) reverse order, address, package, cancellation, return [H; 2: L]."""
@@ -206,6 +246,7 @@ class TikTokOrders(Connector):
 	@classmethod
 	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
 		"""`raw` is TikTok Shop's order with its `return_orders` beside its own fields."""
+		buyer, raw = text(record(raw.get("recipient_address")).get("name")), only(raw, READ)
 		order_id, remote_status = text(raw.get("id")), text(raw.get("status"))
 		if not order_id:
 			raise ValueError("This is not a TikTok Shop order: it has no id.")
@@ -214,7 +255,6 @@ class TikTokOrders(Connector):
 		lines, problem = _lines(raw, status, left)
 		created, updated = moment(raw.get("create_time")), moment(raw.get("update_time"))
 		payment = record(raw.get("payment"))
-		address = record(raw.get("recipient_address"))
 		nothing_owed = status is OrderStatus.CANCELLED and not left
 		return RemoteOrder(
 			order_id=order_id,
@@ -229,7 +269,7 @@ class TikTokOrders(Connector):
 			left=left,
 			fulfilled_by_marketplace=text(raw.get("fulfillment_type")) in THEIRS,
 			storefront=text(raw.get("commerce_platform")),
-			buyer=", ".join(filter(None, (text(address.get("name")), text(address.get("full_address"))))),
+			buyer=buyer,
 			note=problem or _note(raw, remote_status),
 			raw=raw,
 		)

@@ -10,16 +10,14 @@ from decimal import Decimal
 
 import frappe
 
-from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.orders import held, inbox
-from marketplace_sync.orders.booking import uncarried
 from marketplace_sync.orders.inbox import ORDER
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store
 
 NOT_RESERVING = ("Closed", "On Hold")
 """Statuses of a submitted Sales Order."""
-_BACK = (OrderStatus.CANCELLED, OrderStatus.RETURNED)
 
 
 def settle(
@@ -32,17 +30,7 @@ def settle(
 	has_left = bool(row.has_left)
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
 	lines = inbox.resolve_again(site, store, row.name, order, booked=False, has_left=has_left)
-	held_all = inbox.holds_of(order, lines, booked=False, has_left=has_left)
-	for line in lines:
-		line.kept = {}
-	needed = inbox.holds_of(order, lines, booked=False, has_left=has_left)
-	rest = uncarried(needed, carried)
-	for key, qty in held_all.items():
-		# What a line that can't be resolved goes on holding is a rest already.
-		if kept := qty - needed.get(key, Decimal(0)):
-			rest[key] = rest.get(key, Decimal(0)) + kept
-	if carried and order.status in _BACK:
-		rest = {}  # what was booked is what had left
+	rest = inbox.rest_of(order, lines, carried, has_left=has_left)
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
 	frappe.db.sql(

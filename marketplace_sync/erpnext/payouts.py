@@ -28,6 +28,7 @@ from frappe.utils import flt, get_datetime, get_system_timezone, getdate, strip_
 
 from marketplace_sync.connectors.base import Connector, Outcome, ServiceError
 from marketplace_sync.connectors.orders import Settlement, SettlementLine
+from marketplace_sync.erpnext.accounting_events import payout_changed
 from marketplace_sync.orders.inbox import order_name
 from marketplace_sync.orders.payout import (
 	Accounts,
@@ -156,7 +157,7 @@ def import_csv(store: str, file: str | bytes) -> PayoutReport:
 			[FileProblem(0, "Columns of a Payout File (on the store)", "fill in which column means what.")]
 		)
 	try:
-		currency = _currency(_accounts(site, store).clearing)
+		currency = _currency(accounts_of(site, store).clearing)
 	except ValueError as error:
 		raise PayoutFileError([FileProblem(0, "", str(error))]) from None
 	data, source = (file, "CSV") if isinstance(file, bytes) else _uploaded(file)
@@ -209,6 +210,8 @@ def journal_changed(doc: Document, method: str | None = None) -> None:
 			f"UPDATE `tab{PAYOUT}` SET state = %s, reason = '', journal_entry = %s WHERE journal_entry = %s",
 			(POSTED, doc.name, doc.amended_from),
 		)
+	for (payout,) in frappe.db.sql(f"SELECT name FROM `tab{PAYOUT}` WHERE journal_entry = %s", doc.name):
+		payout_changed(payout)
 
 
 # -- one statement -------------------------------------------------------------------------------------------------------
@@ -466,7 +469,7 @@ def _settle(
 	trouble = total_problem(lines, _exact(net))
 	accounts, entry, matched = None, [], match(lines, {})
 	try:
-		accounts = _accounts(site, store.name)
+		accounts = accounts_of(site, store.name)
 		ids = [line.order_id for line in lines if line.order_id]
 		matched = match(lines, books_of(site, store.name, accounts.clearing, ids))
 		entry = entry_lines(matched, accounts, _places())
@@ -556,6 +559,7 @@ def _say(site: FrappeSite, name: str, state: str, reason: str, journal_entry: st
 			name,
 		),
 	)
+	payout_changed(name)
 
 
 def _lines(site: FrappeSite, name: str) -> list[tuple[str, SettlementLine]]:
@@ -804,8 +808,19 @@ def _exact(value: float | Decimal | None) -> Decimal:
 	return Decimal(repr(round(float(value or 0), 9))).normalize() + 0
 
 
+def lines_with_invoices(site: FrappeSite, name: str) -> list[tuple[SettlementLine, str]]:
+	"""A payout's lines, each with the Sales Invoice that it settles ('' = none)."""
+	invoices = dict(
+		site.db.rows(
+			f"SELECT name, COALESCE(sales_invoice, '') FROM `tab{LINE}` WHERE parent = %s AND parenttype = %s",
+			(name, PAYOUT),
+		)
+	)
+	return [(line, invoices[row]) for row, line in _lines(site, name)]
+
+
 # -- accounts and currencies -----------------------------------------------------------------------------------------------
-def _accounts(site: FrappeSite, store: str) -> Accounts:
+def accounts_of(site: FrappeSite, store: str) -> Accounts:
 	"""Raises ValueError naming the row that is missing in the store's account mapping."""
 	return Accounts.of(
 		site.db.rows(
@@ -941,7 +956,7 @@ def differences(store: str, start: Any, end: Any) -> list[Difference]:
 		(PAYOUT, store, getdate(start), getdate(end)),
 	)
 	try:
-		clearing = _accounts(site, store).clearing
+		clearing = accounts_of(site, store).clearing
 	except ValueError:
 		clearing = ""
 	ids = sorted({row[6] for row in rows if row[6]})

@@ -13,6 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from marketplace_sync.connectors.orders import AmountKind, OrderStatus, RemoteOrder
 
 ZERO = Decimal(0)
+LARGEST = Decimal(10) ** 12 - 1
+"""What a Currency column of the database takes, however it is rounded."""
 ITEM_INCOME, CLEARING = "Item Income", "Clearing"
 """Purposes of the account mapping beside those of `AmountKind`."""
 
@@ -24,6 +26,16 @@ class Unbalanced(ValueError):
 		super().__init__(message)
 		self.difference = difference
 		"""The marketplace's total less lines and amounts, in the order's currency."""
+
+
+class TooLarge(ValueError):
+	"""An amount that ERPNext has no room for."""
+
+	def __init__(self, what: str, amount: Decimal, order: RemoteOrder):
+		super().__init__(
+			f"{what} is {_money(amount, order)}, and ERPNext has room for amounts up to {LARGEST:,f} only. Compare it with the"
+			" seller centre: once it is corrected there, press Fetch Again; if it is right, book the order by hand."
+		)
 
 
 class Unmapped(ValueError):
@@ -81,11 +93,13 @@ def rounded(amount: Decimal, decimals: int) -> Decimal:
 def charges(order: RemoteOrder, units: Mapping[str, int], accounts: Accounts, decimals: int) -> list[Charge]:
 	"""The rows that make a document of these units the marketplace's total.
 
-	`decimals` are those that the document's amounts have. Raises Unbalanced and Unmapped; `order.total` must be known.
+	`decimals` are those that the document's amounts have. Raises Unbalanced, TooLarge and Unmapped; `order.total` must be
+	known.
 	"""
 	total = order.total
 	if total is None:
 		raise ValueError("The marketplace has not told the order's amounts yet.")
+	_check_size(order, units, total)
 	exact = sum((units[line.line_id] * line.unit_price for line in order.lines), ZERO)
 	sums: dict[AmountKind, Decimal] = {}
 	for one in order.amounts:
@@ -119,6 +133,17 @@ def charges(order: RemoteOrder, units: Mapping[str, int], accounts: Accounts, de
 	included = rounded(total * accounts.tax_rate / (100 + accounts.tax_rate), decimals)
 	rows += _pair(accounts, AmountKind.TAX, included, f"{accounts.tax_rate.normalize():f}% included")
 	return rows
+
+
+def _check_size(order: RemoteOrder, units: Mapping[str, int], total: Decimal) -> None:
+	"""Raises TooLarge, naming the first field that is."""
+	found = [(f"The price of {line.seller_sku or line.title!r}", line.unit_price) for line in order.lines]
+	found += [(f"{one.kind.value} ({one.name})", one.amount) for one in order.amounts]
+	items = sum((units[line.line_id] * line.unit_price for line in order.lines), ZERO)
+	found += [("The price of all items", items), ("The marketplace's total", total)]
+	for what, amount in found:
+		if abs(amount) > LARGEST:
+			raise TooLarge(what, amount, order)
 
 
 def _pair(

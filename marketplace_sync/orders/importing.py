@@ -51,6 +51,11 @@ MOST_ATTEMPTS = 10
 STORE_WIDE = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.UNAUTHORISED, Outcome.MISCONFIGURED)
 """Says nothing of the orders that were asked for."""
 PASSING = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
+LASTING = 600.0
+"""Seconds without any order read, after which a refusal that may have been about one order is one of all."""
+RECOVERED = 7_200.0
+"""Seconds without a refusal. Returns and amounts have permissions of their own and are asked for less often than orders (an
+order's amounts hourly at least): that orders can be read again does not mean that those can."""
 
 _STATE = "`tabMarketplace Store State`"
 T = TypeVar("T")
@@ -75,7 +80,8 @@ def look(
 		received.add(_read(site, store, connector, since, "look", pace=pace))
 		if site.now() - began <= SLOW_LOOK:
 			break
-		since = began
+		# In whole seconds by a clock that differs a little: what was placed just now may seem older than that.
+		since = began - AHEAD
 	return received
 
 
@@ -287,8 +293,9 @@ def _advance(site: Site, store: str, since: float, until: float, returns: bool) 
 	)
 	site.db.execute(
 		f"UPDATE {_STATE} SET {moved},"
-		" orders_looked_at = %s, orders_error = '', orders_error_at = 0 WHERE name = %s",
-		(*(until, since, until) * len(cursors), site.now(), store),
+		" orders_looked_at = %s, orders_error = '', orders_error_at = 0,"
+		" orders_refused_at = CASE WHEN orders_refused_at < %s THEN 0 ELSE orders_refused_at END WHERE name = %s",
+		(*(until, since, until) * len(cursors), site.now(), site.now() - RECOVERED, store),
 	)
 	site.db.commit()
 
@@ -347,7 +354,28 @@ def authorised(site: Site, store: Store, work: Callable[[Connector], T]) -> T:
 	# Raised here and not where it was caught: a log of it then shows no variables of an order's way in.
 	site.db.rollback()
 	note_error(site, store.name, failure)
+	_tell(site, store.name, failure)
 	raise failure
+
+
+def _tell(site: Site, store: str, error: ServiceError) -> None:
+	"""Tell people of what only a person can cure: once, until it has recovered or they acted. Commits."""
+	if error.outcome in PASSING:
+		return
+	now = site.now()
+	if error.outcome not in STORE_WIDE and not site.db.rows(
+		f"SELECT 1 FROM {_STATE} WHERE name = %s AND orders_error_at <= %s", (store, now - LASTING)
+	):
+		return
+	touch = f"UPDATE {_STATE} SET orders_refused_at = %s WHERE name = %s AND orders_refused_at"
+	if site.db.execute(f"{touch} = 0", (now, store)):
+		why = plain(str(error))
+		if error.outcome is Outcome.UNAUTHORISED:
+			why = "The marketplace does not accept our authorisation any more: connect the store again."
+		site.notify(store, "Orders cannot be read", why)
+	else:
+		site.db.execute(f"{touch} < %s", (now, store, now))
+	site.db.commit()
 
 
 def unexpected(error: Exception) -> ServiceError:

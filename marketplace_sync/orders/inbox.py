@@ -13,14 +13,15 @@ import json
 import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder, is_order_id
 from marketplace_sync.listings import switches
 from marketplace_sync.orders import held, own_sale
-from marketplace_sync.orders.amounts import units_of
+from marketplace_sync.orders.amounts import LARGEST, units_of
+from marketplace_sync.orders.booking import uncarried
 from marketplace_sync.orders.lines import Resolved, resolve
 from marketplace_sync.orders.status import LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
@@ -35,8 +36,8 @@ WAITING, ATTENTION, UP_TO_DATE = "Waiting", "Needs Attention", "Up to Date"
 TOKOPEDIA = "TOKOPEDIA"
 ORDERS_PER_TRANSACTION = 100
 ATTEMPTS = 5
-MOST_SHOWN = 999_999_999_999.0
-"""The largest amount that a Currency column takes. It is for people; documents are made of the snapshot."""
+MOST_SHOWN = float(LARGEST)
+"""Shown in place of an amount that a Currency column does not take. Booking goes by the snapshot, and refuses it."""
 
 _log = logging.getLogger("marketplace_sync")
 
@@ -127,7 +128,7 @@ def receive(
 ) -> Received:
 	"""Bring these snapshots, which were asked for at `fetched_at`, into the inbox. Commits.
 
-	Orders placed before the store's *Import Orders From* are left out. `source` is for the timeline: fetch (after a push), poll, look.
+	Orders placed before the store's *Import Orders From* are left out, unless they are here already. `source` is for the timeline: fetch (after a push), poll, look.
 	`ahead`: seconds by which our clock is ahead of the marketplace's; None = not known. An order that can't be taken in
 	keeps no other out: it is set aside. Raises what the database raises when it is not there.
 	"""
@@ -135,19 +136,31 @@ def receive(
 	start = store.orders_from[:19]
 	latest: dict[str, RemoteOrder] = {}
 	odd: list[tuple[RemoteOrder, Exception]] = []
+	early: list[RemoteOrder] = []
+
+	def keep(order: RemoteOrder) -> None:
+		before = latest.get(order.order_id)
+		if before is None or before.updated_at <= order.updated_at:
+			latest[order.order_id] = order
+
 	for order in orders:
 		if not order.order_id:
 			continue
 		try:
 			_check(order)
-			if order.created_at and site.stamp(order.created_at)[:19] < start:
-				continue
+			is_early = order.created_at and site.stamp(order.created_at)[:19] < start
 		except (ValueError, OverflowError, OSError) as error:  # what `stamp` says of a time that is none
 			odd.append((order, error))
 			continue
-		before = latest.get(order.order_id)
-		if before is None or before.updated_at <= order.updated_at:
-			latest[order.order_id] = order
+		if is_early:
+			early.append(order)
+		else:
+			keep(order)
+	# Import Orders was unticked and ticked again since: what is here, and perhaps holds stock, is followed to its end.
+	here = _are_here(site.db, store, early) if early else set()
+	for order in early:
+		if order_name(store.name, order.order_id) in here:
+			keep(order)
 	received = Received(seen=len(latest))
 	ids = sorted(latest)
 	for start_at in range(0, len(ids), ORDERS_PER_TRANSACTION):
@@ -162,6 +175,21 @@ def receive(
 	for order, error in odd:
 		_set_aside(site, store, order, error)
 	return received
+
+
+def _are_here(db: Database, store: Store, orders: Sequence[RemoteOrder]) -> set[str]:
+	"""The names of those of these orders that are in the inbox. Ends the transaction."""
+	names = sorted({order_name(store.name, order.order_id) for order in orders})
+	db.commit()
+	found: set[str] = set()
+	for start in range(0, len(names), ORDERS_PER_TRANSACTION):
+		piece = names[start : start + ORDERS_PER_TRANSACTION]
+		marks = ", ".join(["%s"] * len(piece))
+		found |= {
+			name for (name,) in db.rows(f"SELECT name FROM `tab{ORDER}` WHERE name IN ({marks})", piece)
+		}
+	db.commit()
+	return found
 
 
 def _check(order: RemoteOrder) -> None:
@@ -464,6 +492,27 @@ def holds_of(
 	return found
 
 
+def rest_of(
+	order: RemoteOrder,
+	lines: Sequence[Resolved],
+	carried: Mapping[tuple[str, str], Decimal],
+	*,
+	has_left: bool,
+) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that the order holds beside submitted documents which carry so much."""
+	held_all = holds_of(order, lines, booked=False, has_left=has_left)
+	certain = [replace(line, kept={}) for line in lines]
+	needed = holds_of(order, certain, booked=False, has_left=has_left)
+	rest = uncarried(needed, carried)
+	for key, qty in held_all.items():
+		# What a line that can't be resolved goes on holding is a rest already.
+		if kept := qty - needed.get(key, Decimal(0)):
+			rest[key] = rest.get(key, Decimal(0)) + kept
+	if carried and order.status in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
+		return {}  # what was booked is what had left
+	return rest
+
+
 def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:
 	"""What a line held while it could be resolved is sold all the same when its item can't be found any more."""
 	unclear = {name: [one for one in lines if one.problem] for name, lines in orders.items()}
@@ -619,6 +668,59 @@ def due_orders(db: Database, store: str, now: float, limit: int) -> list[str]:
 			(store, now),
 		)
 	]
+
+
+def has_work(db: Database, store: Store, now: float) -> bool:
+	"""Whether orders of the store are to be read or booked. What is in the inbox goes on when it imports no more."""
+	if store.connected and store.import_orders:
+		return True
+	asked = db.rows(
+		f"SELECT 1 FROM `tab{EVENT}` WHERE store = %s AND to_fetch = 1 AND due_at <= %s LIMIT 1",
+		(store.name, now),
+	)
+	return bool((store.connected and asked) or due_orders(db, store.name, now, 1))
+
+
+def let_go(site: Site, name: str, by: str) -> None:
+	"""End an order's hold by hand: of a store that imports no orders, for there nothing else may ever end it. Commits.
+
+	*Retry*, or what the marketplace says later, has it booked or held again. Raises LookupError when there is no such
+	order, ValueError when its store imports orders.
+	"""
+	db = site.db
+	found = db.rows(f"SELECT store, order_id, remote_status FROM `tab{ORDER}` WHERE name = %s", (name,))
+	if not found:
+		raise LookupError(f"There is no Marketplace Order {name}.")
+	store = site.store(found[0][0])
+	db.commit()
+	if store.import_orders:
+		raise ValueError(
+			"Import Orders is ticked in this store: the hold ends when the order is booked here, or cancelled on the"
+			" marketplace. Fetch Again asks the marketplace now."
+		)
+	now = site.now()
+	# Locks the row, so that booking is before or after it.
+	db.execute(
+		f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, holding = 0, due_at = 0, attempts = 0, modified = %s WHERE name = %s",
+		(UP_TO_DATE, f"Released by {by}: nothing is held for it. Retry books it.", site.stamp(now), name),
+	)
+	items = held.held_items(db, [name])
+	held.release(db, [name])
+	cause = f"{store.title} order {found[0][1]}"
+	outbox.record(db, now, [OutboxRow(item, kind=outbox.STOCK, cause=cause) for item in sorted(items)])
+	write_events(db, [event_row(site, store.name, found[0][1], by, found[0][2] or "", "release", now)])
+	db.commit()
+
+
+def forget_buyers(db: Database, before: str) -> None:
+	"""The buyers' names of orders that did not change since `before` (a `Site.stamp`): who bought is of no use any more.
+	Commits."""
+	names = db.rows(f"SELECT name FROM `tab{ORDER}` WHERE modified < %s AND buyer <> ''", (before,))
+	db.commit()
+	for start in range(0, len(names), ORDERS_PER_TRANSACTION):
+		piece = sorted((name, "") for (name,) in names[start : start + ORDERS_PER_TRANSACTION])
+		db.update_many(ORDER, ("name", "buyer"), piece, "buyer = v.buyer")
+		db.commit()
 
 
 def look_again(db: Database, now: float, stores: Collection[str] = ()) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
+
+DIALECTS = ("shopee", "tiktok", "tiktok-auth", "flat", "accurate", "jurnal", "jurnal-auth")
 
 
 class ControlError(Exception):
@@ -36,8 +39,8 @@ class ControlClient:
 		self._local = threading.local()
 
 	def base_url(self, name: str) -> str:
-		"""Base URL of a dialect: shopee, tiktok, tiktok-auth or flat."""
-		if name not in ("shopee", "tiktok", "tiktok-auth", "flat"):
+		"""Base URL of a dialect, one of DIALECTS."""
+		if name not in DIALECTS:
 			raise ValueError(f"no dialect {name!r}")
 		return f"{self.url}/{name}"
 
@@ -96,7 +99,7 @@ class ControlClient:
 		return self.call("POST", "/shops", spec)
 
 	def seed(self, seed: dict[str, Any]) -> list[dict[str, Any]]:
-		"""{"shops": [spec, …], "faults": [fault, …]}; returns what `create_shop` returns, for each."""
+		"""{"shops": [spec, …], "books": [spec, …], "faults": [fault, …]}; returns what `create_shop` returns, for each shop."""
 		return self.call("POST", "/seed", seed)["shops"]
 
 	def shops(self) -> list[dict[str, Any]]:
@@ -272,6 +275,104 @@ class ControlClient:
 		"""The service gives money, or (negative) takes it; order_id "" = about no order."""
 		body = {"amount": amount, "kind": kind, "order_id": order_id}
 		return self.call("POST", self._shop(shop_id, "/adjustments"), body)
+
+	# -- books: README.md has the specification and the words
+
+	def create_books(self, spec: dict[str, Any]) -> dict[str, Any]:
+		"""Makes or replaces a set of books; returns its credentials, masters and settings."""
+		return self.call("POST", "/books", spec)
+
+	def all_books(self) -> list[dict[str, Any]]:
+		return self.call("GET", "/books")["books"]
+
+	def _books(self, books_id: str | int, rest: str = "") -> str:
+		return f"/books/{quote(str(books_id), safe='')}{rest}"
+
+	def books(self, books_id: str | int) -> dict[str, Any]:
+		return self.call("GET", self._books(books_id))
+
+	def delete_books(self, books_id: str | int) -> None:
+		self.call("DELETE", self._books(books_id))
+
+	def configure_books(self, books_id: str | int, **settings: Any) -> dict[str, Any]:
+		return self.call("POST", self._books(books_id, "/settings"), settings)
+
+	def books_stock(self, books_id: str | int, warehouse: str | None = None) -> dict[str, Decimal]:
+		"""SKU -> quantity, in one warehouse (only items that ever had stock there) or in all together."""
+		rows = self.call("GET", self._books(books_id, "/stock"))["stock"]
+		if warehouse is None:
+			return {row["sku"]: Decimal(row["quantity"]) for row in rows}
+		return {
+			row["sku"]: Decimal(row["by_warehouse"][warehouse])
+			for row in rows
+			if warehouse in row["by_warehouse"]
+		}
+
+	def set_books_stock(
+		self, books_id: str | int, stock: dict[str, Any], warehouse: str | None = None
+	) -> None:
+		"""A count of the shelves: {SKU: quantity} in one warehouse (None: the first)."""
+		self.call("POST", self._books(books_id, "/stock"), {"stock": stock, "warehouse": warehouse})
+
+	def move_books_stock(
+		self,
+		books_id: str | int,
+		sku: str,
+		change: Any,
+		warehouse: str | None = None,
+		unit_cost: Any = None,
+	) -> Decimal:
+		"""Any movement, e.g. -2 for an offline sale; returns what is there now."""
+		body = {"sku": sku, "change": change, "warehouse": warehouse, "unit_cost": unit_cost}
+		return Decimal(self.call("POST", self._books(books_id, "/move"), body)["quantity"])
+
+	def add_books_item(self, books_id: str | int, **item: Any) -> dict[str, Any]:
+		"""As a person enters it: sku, name, unit, price, cost, keeps_stock, stock."""
+		return self.call("POST", self._books(books_id, "/items"), item)
+
+	def rename_books_item(
+		self, books_id: str | int, item: str | int, new_sku: str | None = None, new_name: str | None = None
+	) -> None:
+		body = {"item": item, "new_sku": new_sku, "new_name": new_name}
+		self.call("POST", self._books(books_id, "/item"), body)
+
+	def invoices(self, books_id: str | int, deleted: bool = False) -> list[dict[str, Any]]:
+		"""Those that are there, with what was `sent`; `deleted`: those that were deleted after them."""
+		return self.call("GET", self._books(books_id, "/invoices"), deleted=int(deleted))["invoices"]
+
+	def receipts(self, books_id: str | int, deleted: bool = False) -> list[dict[str, Any]]:
+		return self.call("GET", self._books(books_id, "/receipts"), deleted=int(deleted))["receipts"]
+
+	def delete_document(
+		self, books_id: str | int, *, invoice: str | None = None, receipt: str | None = None
+	) -> None:
+		"""By number, as a person does in the service's screens; ControlError 409 when the books refuse."""
+		body = {"receipt": receipt} if receipt is not None else {"invoice": invoice}
+		self.call("POST", self._books(books_id, "/delete"), body)
+
+	def journal(self, books_id: str | int, after: int = 0) -> list[dict[str, Any]]:
+		"""What happened, with `seq` above `after`, oldest first."""
+		return self.call("GET", self._books(books_id, "/journal"), after=after)["journal"]
+
+	def repeated(self, books_id: str | int) -> list[dict[str, Any]]:
+		"""What was made more than once under one number, key or reference: what, by, name, living, ever."""
+		return self.call("GET", self._books(books_id, "/repeated"))["repeated"]
+
+	def authorise_books(self, books_id: str | int) -> str:
+		"""A fresh authorisation code, as the consent page would hand to the app's callback."""
+		return self.call("POST", self._books(books_id, "/authorise"), {})["code"]
+
+	def expire_books_tokens(self, books_id: str | int, access: bool = True, refresh: bool = False) -> None:
+		"""Of the owner: of all of their books."""
+		self.call("POST", self._books(books_id, "/tokens/expire"), {"access": access, "refresh": refresh})
+
+	def expire_sessions(self, books_id: str | int) -> None:
+		"""Accurate: every open session of this database ends."""
+		self.call("POST", self._books(books_id, "/sessions/expire"), {})
+
+	def move_books(self, books_id: str | int, host: str) -> dict[str, Any]:
+		"""Accurate: the database lives on another host from now on, e.g. "zeus"."""
+		return self.call("POST", self._books(books_id, "/host"), {"host": host})
 
 	# -- pushes
 

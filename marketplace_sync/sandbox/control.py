@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .books_control import ROUTES as BOOKS_ROUTES
+from .books_control import BooksControl
+from .books_seed import create_books
 from .faults import FaultError
 from .orders import Order, Return, Settled, Statement
 from .referee import DEFAULT_GRACE
@@ -68,6 +71,7 @@ ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 		("POST", r"/faults", "add_fault"),
 		("DELETE", r"/faults", "clear_faults"),
 		("DELETE", r"/faults/(\d+)", "clear_fault"),
+		*BOOKS_ROUTES,
 	)
 ]
 STOCK_COLUMNS = ["sku_id", "product_id", "seller_sku", "quantity", "status"]
@@ -75,7 +79,7 @@ SKU_CHANGES = {"seller_sku", "status", "reserved", "vsku", "fulfilled_by_marketp
 PRODUCT_CHANGES = {"status", "tokopedia_status", "name"}
 
 
-class Control:
+class Control(BooksControl):
 	"""One method per route; each takes the request and the parts of the path and returns what is sent as JSON."""
 
 	def __init__(self, sandbox: Sandbox):
@@ -113,8 +117,10 @@ class Control:
 	# -- shops
 
 	def seed(self, given: dict[str, Any]) -> list[dict[str, Any]]:
-		"""Creates shops (replacing those with the same id), and faults if there are any."""
+		"""Creates shops and books (replacing those with the same id), and faults if there are any. Returns the shops."""
 		shops = [describe(create_shop(self.world, spec)) for spec in given.get("shops") or []]
+		for spec in given.get("books") or []:
+			create_books(self.world, spec)
 		for fault in given.get("faults") or []:
 			self.sandbox.faults.add(fault)
 		return shops

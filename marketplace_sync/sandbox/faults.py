@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .wire import Request
-from .world import Shop, Sku
+from .wire import Party, Request, Thing
+from .world import Shop
 
 # Change how the request is worked on; the answer stays an ordinary one, and several may act at once.
 MODIFIERS = (
@@ -91,7 +91,7 @@ class Fault:
 	def applied(self) -> bool:
 		return bool(self.params.get("applied", APPLIED_BY_DEFAULT.get(self.kind, False)))
 
-	def fires(self, shop: Shop | None, path: str, skus: list[Sku], now: float) -> bool:
+	def fires(self, shop: Party | None, path: str, skus: Sequence[Thing], now: float) -> bool:
 		"""Rolls the dice for one request; a fault that fires is spent by one."""
 		if self.shop is not None and (shop is None or shop.id != self.shop):
 			return False
@@ -194,7 +194,7 @@ class Faults:
 		with self._lock:
 			self._faults = [] if fault_id is None else [f for f in self._faults if f.id != fault_id]
 
-	def plan(self, request: Request, shop: Shop | None, path: str, skus: list[Sku]) -> Plan:
+	def plan(self, request: Request, shop: Party | None, path: str, skus: Sequence[Thing]) -> Plan:
 		"""Asks every fault; applies the modifiers to `request.effects`, the clock and the tokens."""
 		plan = Plan()
 		if not self._faults:
@@ -233,7 +233,7 @@ class Faults:
 		return plan
 
 
-def _modify(fault: Fault, request: Request, shop: Shop | None, plan: Plan) -> None:
+def _modify(fault: Fault, request: Request, shop: Party | None, plan: Plan) -> None:
 	effects = request.effects
 	if fault.kind == "latency":
 		# Its own dice: with one seed the same requests get the same delays.

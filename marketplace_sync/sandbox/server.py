@@ -15,28 +15,30 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from . import page
+from .accurate import Accurate
 from .client import ControlClient
 from .control import Control
 from .desk import Desk
 from .faults import Fault, Faults, wrong_types
 from .flat import Flat
+from .jurnal import Jurnal, JurnalAuth
 from .pushes import Pushes
 from .referee import Referee
 from .shopee import Shopee
 from .tiktok_shop import TikTokAuth, TikTokShop
-from .wire import Answer, Dialect, Request
-from .world import Shop, Sku, World
+from .wire import Answer, Dialect, Party, Request, Thing
+from .world import World
 
 REASONS = {
-	200: "OK", 201: "Created", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-	405: "Method Not Allowed", 409: "Conflict", 411: "Length Required", 413: "Content Too Large", 429: "Too Many Requests",
-	500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
+	200: "OK", 201: "Created", 204: "No Content", 302: "Found", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+	405: "Method Not Allowed", 409: "Conflict", 411: "Length Required", 413: "Content Too Large", 422: "Unprocessable Content",
+	429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
 }  # fmt: skip
 MAX_BODY = 256 * 1024 * 1024
 # Ids in a path would make every product an endpoint of its own in the counters.
@@ -107,9 +109,10 @@ class Sandbox:
 			"tiktok": TikTokShop(self.world, self.desk, self.referee),
 			"tiktok-auth": TikTokAuth(self.world, self.referee),
 			"flat": Flat(self.world, self.referee),
+			"accurate": Accurate(self.world, self.referee),
+			"jurnal": Jurnal(self.world, self.referee),
+			"jurnal-auth": JurnalAuth(self.world, self.referee),
 		}
-		self._admitted: dict[str, deque[float]] = {}
-		self._admission = threading.Lock()
 
 	def reset(self) -> None:
 		self.world.reset()
@@ -168,21 +171,6 @@ class Sandbox:
 		else:
 			connection.send(self.control.answer(request))
 
-	def admits(self, shop: Shop) -> bool:
-		"""The service's own throttle: at most `rate_limit` calls in any second; calls that it refuses do not count."""
-		limit = shop.settings["rate_limit"]
-		if not limit:
-			return True
-		now = self.world.monotonic()
-		with self._admission:
-			admitted = self._admitted.setdefault(shop.id, deque())
-			while admitted and admitted[0] <= now - 1.0:
-				admitted.popleft()
-			if len(admitted) >= limit:
-				return False
-			admitted.append(now)
-			return True
-
 
 class Call:
 	"""One request to a dialect, from its arrival to its end."""
@@ -193,8 +181,8 @@ class Call:
 		connection: Caller,
 		dialect: Dialect,
 		request: Request,
-		shop: Shop | None,
-		skus: list[Sku],
+		shop: Party | None,
+		skus: Sequence[Thing],
 		prefix: str,
 		path: str,
 	):
@@ -213,6 +201,8 @@ class Call:
 	def run(self) -> None:
 		if self.keys:
 			self.sandbox.referee.write_started(self.shop_id, self.keys, self.request.request_id)
+		if self.shop is not None:
+			self.shop.meter.enter()
 		try:
 			self._run()
 		finally:
@@ -222,8 +212,14 @@ class Call:
 		"""The write is no longer in the air. Must come before the answer leaves: the client may send the next at once."""
 		if self.open:
 			self.open = False
+			self._left()
 			if self.keys:
 				self.sandbox.referee.write_finished(self.shop_id, self.keys, self.request.request_id)
+
+	def _left(self) -> None:
+		"""It is no longer being answered."""
+		if self.shop is not None:
+			self.shop.meter.leave()
 
 	def _run(self) -> None:
 		plan = self.sandbox.faults.plan(self.request, self.shop, self.path, self.skus)
@@ -231,9 +227,10 @@ class Call:
 		if plan.ending is not None:
 			self._end(plan.ending, plan.wait_after)
 			return
-		if self.shop is not None and not self.sandbox.admits(self.shop):
-			wait = None if self.prefix == "shopee" else float(self.shop.settings["retry_after"])
-			answer = self.dialect.throttled(self.request, wait)
+		now = self.sandbox.world.monotonic()
+		if self.shop is not None and not self.shop.meter.admits(self.shop.settings, now):
+			wait = None if self.prefix == "shopee" else self.shop.settings["retry_after"]
+			answer = self.dialect.throttled(self.request, wait if wait is None else float(wait))
 		else:
 			answer = self._work()
 		self._wait(plan.wait_after)
@@ -361,6 +358,7 @@ class Call:
 			self._send(refusal)
 			return
 		self.open = False
+		self._left()
 		if self.keys:
 			self.sandbox.referee.write_given_up(self.shop_id, self.keys, self.request.request_id)
 
@@ -523,7 +521,7 @@ class SandboxServer:
 			self.sandbox.control.seed(seed)
 
 	def base_url(self, name: str) -> str:
-		"""Base URL of a dialect: shopee, tiktok, tiktok-auth or flat."""
+		"""Base URL of a dialect: one of `client.DIALECTS`."""
 		return self.control.base_url(name)
 
 	def start(self) -> SandboxServer:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+from .books import Books, Written
 from .world import Shop, Sku, World
+
+Party = Shop | Books
+"""Whose a request is: every dialect serves one of the two."""
+Thing = Sku | Written
+"""What a request writes: a shop's SKU, or a document in the books."""
 
 
 class BadBody(Exception):
@@ -16,7 +23,7 @@ class BadBody(Exception):
 
 @dataclass(slots=True)
 class Effects:
-	"""What switched-on faults ask of a dialect while it works on one request. SKUs by seller SKU or id."""
+	"""What switched-on faults ask of a dialect while it works on one request. SKUs by seller SKU or id, documents by number."""
 
 	refuse_skus: set[str] = field(default_factory=set)
 	refuse_code: str | None = None
@@ -24,13 +31,13 @@ class Effects:
 	omit_skus: set[str] | None = None
 	omit_half: bool = False
 
-	def refuses(self, sku: Sku) -> bool:
+	def refuses(self, sku: Thing) -> bool:
 		return bool(self.refuse_skus) and (sku.seller_sku in self.refuse_skus or sku.id in self.refuse_skus)
 
-	def poisoned(self, sku: Sku) -> bool:
+	def poisoned(self, sku: Thing) -> bool:
 		return bool(self.poison_skus) and (sku.seller_sku in self.poison_skus or sku.id in self.poison_skus)
 
-	def omits(self, sku: Sku, position: int) -> bool:
+	def omits(self, sku: Thing, position: int) -> bool:
 		"""Whether the answer leaves this SKU out; `position` counts the rows of the answer from 0."""
 		if self.omit_skus is not None:
 			return sku.seller_sku in self.omit_skus or sku.id in self.omit_skus
@@ -118,17 +125,17 @@ class Answer:
 class Dialect(Protocol):
 	"""How one service speaks. `check` and `perform` are apart so that a call can be accepted now and applied later."""
 
-	def find_shop(self, request: Request) -> Shop | None:
-		"""The shop that the request names, before anything is verified (faults and the referee count by it)."""
+	def find_shop(self, request: Request) -> Party | None:
+		"""The shop (or books) that the request names, before anything is verified (faults and the referee count by it)."""
 
-	def check(self, request: Request, shop: Shop | None) -> Answer | None:
+	def check(self, request: Request, shop: Party | None) -> Answer | None:
 		"""The refusal of a request that is not signed, timed or authorised as it must be; None when it is."""
 
-	def perform(self, request: Request, shop: Shop | None) -> Answer:
+	def perform(self, request: Request, shop: Party | None) -> Answer:
 		"""Does what the request asks."""
 
-	def written(self, request: Request, shop: Shop) -> list[Sku]:
-		"""The SKUs whose stock the request would write; never raises."""
+	def written(self, request: Request, shop: Party) -> Sequence[Thing]:
+		"""The SKUs whose stock, or the documents that, the request would write; never raises."""
 
 	def throttled(self, request: Request, retry_after: float | None) -> Answer: ...
 

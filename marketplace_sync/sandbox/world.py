@@ -10,10 +10,12 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .books import Books
+from .meter import Meter
 from .orders import OrderBook, Return, Settled, Statement
 
 DIALECTS = ("shopee", "tiktok", "flat")
@@ -65,8 +67,11 @@ LIFETIMES = {
 	"shopee": (14400, 30 * 86400),
 	"tiktok": (7 * 86400, 365 * 86400),
 	"flat": (365 * 86400, 365 * 86400),
+	# Accurate's refresh token is said to have no end of its own (a year here); Jurnal's has 30 days.
+	"accurate": (15 * 86400, 365 * 86400),
+	"jurnal": (3600, 30 * 86400),
 }
-CODE_LIFETIMES = {"shopee": 600, "tiktok": 1800, "flat": 600}
+CODE_LIFETIMES = {"shopee": 600, "tiktok": 1800, "flat": 600, "accurate": 600, "jurnal": 600}
 FIRST_STATUS = {"shopee": "NORMAL", "tiktok": "ACTIVATE", "flat": "NORMAL"}
 
 
@@ -158,7 +163,8 @@ class Write(NamedTuple):
 
 @dataclass
 class Grant:
-	"""A seller's authorisation of the app. Shopee has one a shop; on TikTok Shop the shops of one seller share it."""
+	"""An owner's authorisation of the app. Shopee has one a shop; shops of one TikTok Shop seller, and the books of one owner,
+	share it."""
 
 	name: str
 	dialect: str
@@ -166,7 +172,7 @@ class Grant:
 	refresh_token: str
 	access_expires: float
 	refresh_expires: float
-	codes: dict[str, tuple[float, str]] = field(default_factory=dict)  # code -> (expires, shop id)
+	codes: dict[str, tuple[float, str]] = field(default_factory=dict)  # code -> (expires, shop or books id)
 	used_refresh_tokens: set[str] = field(default_factory=set)
 	serial: int = 1
 	authorised_at: float = 0.0
@@ -191,6 +197,7 @@ class Shop:
 		self.cipher = f"SANDBOX_CIPHER_{shop_id}"
 		self.lock = threading.RLock()
 		self.settings: dict[str, Any] = dict(SETTING_DEFAULTS)
+		self.meter = Meter()
 		self.warehouses: dict[str, Warehouse] = {}
 		self.products: dict[str, Product] = {}
 		self.skus: dict[tuple[str, str], Sku] = {}
@@ -217,12 +224,7 @@ class Shop:
 
 	def lifetimes(self) -> tuple[float, float]:
 		"""Seconds that an access and a refresh token live when issued now."""
-		access, refresh = LIFETIMES[self.dialect]
-		given_access, given_refresh = self.settings["access_lifetime"], self.settings["refresh_lifetime"]
-		return (
-			access if given_access is None else given_access,
-			refresh if given_refresh is None else given_refresh,
-		)
+		return lifetimes(self.dialect, self.settings)
 
 	def find(self, name: str) -> list[Sku]:
 		"""The SKUs that a seller SKU or the marketplace's id means. WorldError 404 when there is none."""
@@ -238,8 +240,15 @@ class Shop:
 		self.listing_cache.clear()
 
 
+def lifetimes(dialect: str, settings: Mapping[str, Any]) -> tuple[float, float]:
+	"""Seconds that an access and a refresh token live when issued now."""
+	access, refresh = settings["access_lifetime"], settings["refresh_lifetime"]
+	usual = LIFETIMES[dialect]
+	return usual[0] if access is None else access, usual[1] if refresh is None else refresh
+
+
 class World:
-	"""All shops of the sandbox and the append-only history of every change of stock.
+	"""All shops and books of the sandbox, and the append-only history of every change of a shop's stock.
 
 	`clock` gives UNIX seconds. With one of its own a simulator moves the whole sandbox through virtual time.
 	"""
@@ -250,6 +259,7 @@ class World:
 		self.monotonic = time.monotonic if clock is time.time else clock
 		self.lock = threading.RLock()
 		self.shops: dict[str, Shop] = {}
+		self.books: dict[str, Books] = {}
 		self.grants: dict[tuple[str, str], Grant] = {}
 		self.history: list[Write] = []
 		self.keep_history = True
@@ -261,6 +271,7 @@ class World:
 	def reset(self) -> None:
 		with self.lock:
 			self.shops.clear()
+			self.books.clear()
 			self.grants.clear()
 			self.history = []
 
@@ -307,8 +318,32 @@ class World:
 			if not self.shops_of_grant(shop.grant):
 				self.grants.pop((shop.grant.dialect, shop.grant.name), None)
 
-	def new_code(self, shop: Shop) -> str:
-		"""An authorisation code, as after the seller's consent; single use, lives as long as the dialect says."""
+	# -- books, which share their ids with shops: counts and faults go by the id
+
+	def books_of(self, books_id: str) -> Books:
+		try:
+			return self.books[str(books_id)]
+		except KeyError:
+			raise WorldError(f"no books {books_id!r}", 404) from None
+
+	def books_in(self, dialect: str) -> list[Books]:
+		return [books for books in list(self.books.values()) if books.dialect == dialect]
+
+	def add_books(self, books: Books) -> None:
+		with self.lock:
+			self.books[books.id] = books
+
+	def remove_books(self, books_id: str) -> None:
+		with self.lock:
+			grant = self.books_of(books_id).grant
+			del self.books[str(books_id)]
+			if not any(other.grant is grant for other in self.books.values()):
+				self.grants.pop((grant.dialect, grant.name), None)
+
+	# -- authorisation
+
+	def new_code(self, shop: Shop | Books) -> str:
+		"""An authorisation code, as after the owner's consent; single use, lives as long as the dialect says."""
 		with self.lock:
 			code = f"sandbox-code-{shop.id}-{next(self._ids)}"
 			shop.grant.codes[code] = (self.now() + CODE_LIFETIMES[shop.dialect], shop.id)

@@ -8,13 +8,15 @@ documents that a person shall submit are left out.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders import held, inbox
 from marketplace_sync.orders.amounts import units_of
-from marketplace_sync.orders.booking import Books, Paper, Step, booked_fingerprint, plan, wait
-from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE
+from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, unresolved
 from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
 from marketplace_sync.sites.embedded_ledger import Ledger, LedgerError, Line
@@ -22,6 +24,8 @@ from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.port import Store
 
 ORDERS_PER_LOOK = 100
+CLOSED = "Closed"
+"""The status of a submitted Sales Order that reserves nothing; this ledger's orders are never put on hold."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,53 @@ def read_rules(site: EmbeddedSite, store: str) -> tuple[Rule, ...]:
 	return PRESETS.get(preset[0][0] if preset else "", PRESETS[DEFAULT_PRESET])
 
 
+def changed_by_hand(ledger: Ledger, sales_order: str) -> None:
+	"""A person closed, opened or changed this Sales Order. Where it is a marketplace order's, what it carries no longer
+	is held from that very commit on, and booking looks at the order. In the person's transaction.
+	"""
+	site = ledger.site
+	for name, store, left, invoice, snapshot in site.db.rows(
+		f"SELECT name, store, has_left, sales_invoice, snapshot FROM `tab{ORDER}` WHERE sales_order = %s",
+		(sales_order,),
+	):
+		order = site.connector(store).parse_order(json.loads(snapshot))
+		lines = inbox.resolve_again(site, site.store(store), name, order, booked=False, has_left=bool(left))
+		carried = _carried(ledger, sales_order, invoice or "")
+		rest = inbox.rest_of(order, lines, carried, has_left=bool(left))
+		held.hold(site.db, store, {name: rest})
+		site.db.execute(
+			f"UPDATE `tab{ORDER}` SET stock_booked = %s, holding = %s, state = %s, due_at = 0, attempts = 0 WHERE name = %s",
+			(int(bool(carried) and not rest), int(bool(rest)), WAITING, name),
+		)
+
+
+def _carried(ledger: Ledger, sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:
+	"""(item, warehouse) -> stock units that these submitted documents reserve or have taken.
+
+	A Sales Order that is open carries all its units, one that is closed those that were delivered. An invoice made of it
+	takes none besides.
+	"""
+	if sales_order:
+		rows = ledger.db.rows(
+			f"SELECT r.item_code, r.warehouse, CASE WHEN o.status = '{CLOSED}' THEN r.delivered_qty ELSE r.stock_qty END"
+			" FROM `tabSales Order Item` r JOIN `tabSales Order` o ON o.name = r.parent"
+			" WHERE o.name = %s AND o.docstatus = 1",
+			(sales_order,),
+		)
+	else:
+		rows = ledger.db.rows(
+			"SELECT r.item_code, r.warehouse, r.stock_qty FROM `tabSales Invoice Item` r"
+			" JOIN `tabSales Invoice` i ON i.name = r.parent WHERE i.name = %s AND i.docstatus = 1",
+			(sales_invoice,),
+		)
+	found: dict[tuple[str, str], Decimal] = {}
+	for sold, warehouse, units in rows:
+		for item, qty in ledger.parts(sold, units):
+			if qty:
+				found[item, warehouse] = found.get((item, warehouse), Decimal(0)) + Decimal(repr(float(qty)))
+	return found
+
+
 def _book(site: EmbeddedSite, store: Store, rules: tuple[Rule, ...], name: str) -> str:
 	"""Bring one order's documents up to date; returns its state afterwards, '' when it is not due any more. Commits."""
 	ledger = Ledger(site)
@@ -80,15 +131,15 @@ def _book(site: EmbeddedSite, store: Store, rules: tuple[Rule, ...], name: str) 
 	try:
 		with ledger.together():
 			found = site.db.rows(
-				"SELECT order_id, customer, state, due_at, furthest, has_left, stock_booked, fingerprint,"
+				"SELECT order_id, customer, state, due_at, furthest, has_left, stock_booked, holding, fingerprint,"
 				f" booked_fingerprint, reason, attempts, sales_order, sales_invoice, snapshot FROM `tab{ORDER}` WHERE name = %s",
 				(name,),
 			)
 			if not found or found[0][2] == UP_TO_DATE or found[0][3] > site.now():
 				return ""
-			fingerprint = found[0][7]
-			row = _Row(name, *found[0][:2], *found[0][4:7], *found[0][8:13])
-			order = site.connector(store.name).parse_order(json.loads(found[0][13]))
+			fingerprint = found[0][8]
+			row = _Row(name, *found[0][:2], *found[0][4:8], *found[0][9:14])
+			order = site.connector(store.name).parse_order(json.loads(found[0][14]))
 			return _Work(ledger, store, rules, row, order).run()
 	except LedgerError as error:
 		return _note_failure(site, name, fingerprint, str(error))
@@ -117,6 +168,7 @@ class _Row:
 	furthest: int
 	has_left: bool
 	stock_booked: bool
+	holding: bool
 	booked_fingerprint: str
 	reason: str
 	attempts: int
@@ -151,8 +203,15 @@ class _Work:
 		lines = inbox.resolve_again(
 			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
 		)
+		rest = self._rest(lines, has_left)
 		if Step.UNDO in todo.steps:
+			rest = {}
 			self._undo()
+		elif rest:
+			# An invoice made of it would have too few units as well.
+			todo = replace(
+				Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or self._short(rest)
+			)
 		problem = todo.problem
 		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
 		unbooked = books.empty and not problem and not order.fulfilled_by_marketplace
@@ -172,7 +231,7 @@ class _Work:
 					order=row.sales_order, customer=row.customer, po_no=row.order_id,
 				)  # fmt: skip
 				self.done.append(f"Sales Invoice {row.sales_invoice}")
-		return self._write(lines, print_now, problem, todo.remark)
+		return self._write(lines, rest, print_now, problem, todo.remark)
 
 	def _there(self, doctype: str, name: str | None) -> str:
 		"""The document that the row names, as long as it is submitted."""
@@ -182,12 +241,35 @@ class _Work:
 			return name
 		return ""
 
+	def _rest(self, lines: list[Resolved], has_left: bool) -> dict[tuple[str, str], Decimal]:
+		"""What the order holds although it is booked, for a person changed the documents."""
+		row = self.row
+		if not (row.holding and (row.sales_order or row.sales_invoice)):
+			return {}
+		carried = _carried(self.ledger, row.sales_order, row.sales_invoice)
+		return inbox.rest_of(self.order, lines, carried, has_left=has_left)
+
+	def _short(self, rest: Mapping[tuple[str, str], Decimal]) -> str:
+		"""Why the order holds this though submitted documents carry it, and the cure."""
+		carrier = self.row.sales_order or self.row.sales_invoice
+		cure = "or cancel it and press Retry to book the order again."
+		if self._is_closed():
+			return f"{carrier} is {CLOSED} and reserves nothing: the order's stock is held here. Re-open it, {cure}"
+		items = ", ".join(sorted({item for item, _warehouse in rest}))
+		return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
+
+	def _is_closed(self) -> bool:
+		return bool(
+			self.site.db.rows(
+				f"SELECT 1 FROM `tabSales Order` WHERE name = %s AND status = '{CLOSED}'",
+				(self.row.sales_order,),
+			)
+		)
+
 	def _undo(self) -> None:
 		"""From the end: an order that was closed is opened first, for its invoice can't be cancelled before."""
 		row = self.row
-		if row.sales_order and self.site.db.rows(
-			"SELECT 1 FROM `tabSales Order` WHERE name = %s AND status = 'Closed'", (row.sales_order,)
-		):
+		if self._is_closed():
 			self.ledger.reopen_order(row.sales_order)
 		if row.sales_invoice:
 			self.ledger.cancel(row.sales_invoice)
@@ -197,10 +279,17 @@ class _Work:
 			self.done.append(f"Sales Order {row.sales_order} cancelled")
 		row.sales_order = row.sales_invoice = ""
 
-	def _write(self, lines: list[Resolved], print_now: str, problem: str, remark: str) -> str:
+	def _write(
+		self,
+		lines: list[Resolved],
+		rest: dict[tuple[str, str], Decimal],
+		print_now: str,
+		problem: str,
+		remark: str,
+	) -> str:
 		row, db, now = self.row, self.site.db, self.site.now()
 		booked = bool(row.sales_order or row.sales_invoice)
-		holds = inbox.holds_of(self.order, lines, booked=booked, has_left=bool(row.has_left))
+		holds = rest or inbox.holds_of(self.order, lines, booked=booked, has_left=bool(row.has_left))
 		held.hold(db, self.store.name, {row.name: holds})
 		state = ATTENTION if problem else UP_TO_DATE
 		attempts = row.attempts + 1 if problem else 0
@@ -208,7 +297,8 @@ class _Work:
 			f"UPDATE `tab{ORDER}` SET sales_order = %s, sales_invoice = %s, stock_booked = %s, holding = %s,"
 			" booked_fingerprint = %s, state = %s, reason = %s, attempts = %s, due_at = %s, modified = %s WHERE name = %s",
 			(
-				row.sales_order, row.sales_invoice, int(booked), int(bool(holds)), print_now if booked else "", state,
+				row.sales_order, row.sales_invoice, int(booked and not rest), int(bool(holds)),
+				print_now if booked else "", state,
 				(problem or remark)[:500], attempts, now + wait(attempts) if problem else 0.0, self.site.stamp(now),
 				row.name,
 			),

@@ -184,7 +184,7 @@ class Ledger:
 			if order and not lines:
 				lines = [Line(item, left, warehouse) for _row, item, warehouse, left in open_rows if left]
 			for line in _checked(lines):
-				for item, qty in self._parts(line.item, line.qty):
+				for item, qty in self.parts(line.item, line.qty):
 					document.actual(item, line.warehouse, -qty)
 				so_detail = ""
 				if order:
@@ -287,7 +287,7 @@ class Ledger:
 			],
 		)
 		for _n, line in numbered:
-			for item, qty in self._parts(line.item, line.qty):
+			for item, qty in self.parts(line.item, line.qty):
 				document.reserved(item, line.warehouse, qty)
 
 	def cancel_order(self, name: str) -> None:
@@ -319,6 +319,7 @@ class Ledger:
 				raise LedgerError(f"{name} is {status}, not {before}")
 			self._release(document, sign=-1 if after == "Closed" else 1)
 			self.db.execute("UPDATE `tabSales Order` SET status = %s WHERE name = %s", (after, name))
+			self._tell_booking(name)
 
 	def update_order(self, name: str, lines: Sequence[Line]) -> None:
 		"""*Update Items*: `lines` take the place of all that is not delivered yet."""
@@ -334,6 +335,14 @@ class Ledger:
 				(name,),
 			)
 			self._insert_order_rows(document, lines)
+			self._tell_booking(name)
+
+	def _tell_booking(self, order: str) -> None:
+		"""A marketplace order may hold what this Sales Order carries no longer. Booking's own changes it knows."""
+		from marketplace_sync.sites.embedded_booking import changed_by_hand  # which needs the ledger
+
+		if not self._together:
+			changed_by_hand(self, order)
 
 	def open_orders(self) -> list[str]:
 		rows = self.db.rows(
@@ -363,7 +372,7 @@ class Ledger:
 
 	def _release(self, document: _Document, sign: int = -1) -> None:
 		for _row, item, warehouse, left in self._open_rows(document.name):
-			for part, qty in self._parts(item, left):
+			for part, qty in self.parts(item, left):
 				document.reserved(part, warehouse, sign * qty)
 
 	def _use_up(
@@ -398,11 +407,11 @@ class Ledger:
 			"UPDATE `tabSales Order Item` SET delivered_qty = ROUND(delivered_qty + %s, 6) WHERE name = %s",
 			(sign * line.qty, row),
 		)
-		for item, qty in self._parts(line.item, line.qty):
+		for item, qty in self.parts(line.item, line.qty):
 			document.reserved(item, line.warehouse, -sign * qty)
 
 	# -- what they have in common --------------------------------------------------------------------------
-	def _parts(self, item: str, qty: float) -> list[tuple[str, float]]:
+	def parts(self, item: str, qty: float) -> list[tuple[str, float]]:
 		"""The stocked items that move when `qty` of `item` is sold: itself, or its bundle's components."""
 		parts = self.db.rows(
 			"SELECT item_code, qty FROM `tabProduct Bundle Item` WHERE parent = %s ORDER BY idx", (item,)

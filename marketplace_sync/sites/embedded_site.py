@@ -80,6 +80,7 @@ _INDEXES = {
 	"Marketplace Order": ("UNIQUE store,order_id", "store,state,due_at"),
 	"Marketplace Held Qty": ("item_code,warehouse",),
 	"Marketplace Order Event": ("store,to_fetch,due_at", "store,order_id"),
+	"Accounting Document": ("connection,due_at", "connection,kind,number"),
 }
 _TYPES = {
 	**dict.fromkeys(("Int", "Check", "Long Int"), "INTEGER"),
@@ -104,7 +105,8 @@ def _columns(child: bool) -> list[str]:
 
 def _column(fieldname: str, affinity: str, default: str | None) -> str:
 	if affinity == "TEXT":
-		return f"{fieldname} TEXT" + (f" DEFAULT '{default}'" if default else "")
+		quoted = (default or "").replace("'", "''")
+		return f"{fieldname} TEXT" + (f" DEFAULT '{quoted}'" if quoted else "")
 	return f"{fieldname} {affinity} NOT NULL DEFAULT {float(default or 0):g}"
 
 

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import frappe
 from frappe import _
 from frappe.utils import convert_utc_to_system_timezone, escape_html
-from frappe.utils.password import get_decrypted_password, set_encrypted_password
 
 from marketplace_sync.connectors import CONNECTORS, get_connector
 from marketplace_sync.connectors.base import (
@@ -25,16 +24,14 @@ from marketplace_sync.connectors.base import (
 	Tokens,
 )
 from marketplace_sync.connectors.http import is_loopback
+from marketplace_sync.sites.frappe_tokens import FrappeTokens, secret
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
-from marketplace_sync.sites.tokens import rotate
 from marketplace_sync.wake import wake_orders, wake_store
 
 SETTINGS = "Customer Marketplace Settings"
 STATE = "Marketplace Store State"
-REFRESH_WAIT = 30.0
-"""Seconds to wait for somebody else's token refresh. Longer than a connector's call may take."""
 
 _RETRIABLE = frozenset({1213, 1205, 1020})
 """Deadlock, lock wait time-out, row changed since the snapshot was taken."""
@@ -48,6 +45,17 @@ SANDBOX_KEY = "marketplace_sync_sandbox"
 def sandbox_allowed() -> bool:
 	"""Whether this site may call its own machine: for the sandbox, never on a site with other services beside it."""
 	return bool(frappe.conf.developer_mode or frappe.conf.get(SANDBOX_KEY))
+
+
+def check_loopback(*addresses: str | None) -> None:
+	"""Raises ValueError when one of the addresses is this machine's and the site does not allow that."""
+	for address in filter(None, addresses):
+		if is_loopback(urlsplit(address).hostname or "") and not sandbox_allowed():
+			raise ValueError(
+				_(
+					"API Address: {0} is the sandbox's. Allow it with: bench --site {1} set-config {2} 1"
+				).format(address, frappe.local.site, SANDBOX_KEY)
+			)
 
 
 def is_retriable(error: BaseException) -> bool:
@@ -144,6 +152,7 @@ class FrappeSite:
 		self.rng = random.Random()
 		# The database's clock is everybody's; asking it for every step would be a statement each.
 		self._offset = _database_offset(self.db)
+		self._tokens = FrappeTokens(self, STATE, self.connector, self._save_shop)
 
 	def now(self) -> float:
 		return self._offset + _elapsed()
@@ -175,24 +184,18 @@ class FrappeSite:
 				_("There is no store {0} in Customer Marketplace Settings.").format(repr(store))
 			)
 		marketplace, base_url, auth_url, app_id, service_id, shop_id, shop_cipher, expires = found[0]
-		for address in filter(None, (base_url, auth_url)):
-			if is_loopback(urlsplit(address).hostname or "") and not sandbox_allowed():
-				raise ValueError(
-					_(
-						"API Address: {0} is the sandbox's. Allow it with: bench --site {1} set-config {2} 1"
-					).format(address, frappe.local.site, SANDBOX_KEY)
-				)
+		check_loopback(base_url, auth_url)
 		return Account(
 			marketplace=marketplace,
 			base_url=base_url or "",
 			auth_url=auth_url or "",
 			app_id=app_id or "",
-			app_secret=_secret(SETTINGS, store, "app_secret"),
+			app_secret=secret(SETTINGS, store, "app_secret"),
 			service_id=service_id or "",
 			shop_id=shop_id or "",
 			shop_cipher=shop_cipher or "",
-			access_token=_secret(STATE, store, "access_token"),
-			refresh_token=_secret(STATE, store, "refresh_token"),
+			access_token=self._tokens.access_token(store),
+			refresh_token=self._tokens.refresh_token(store),
 			access_expires_at=expires or 0.0,
 		)
 
@@ -203,59 +206,22 @@ class FrappeSite:
 		return CONNECTORS[self.store(store).marketplace].capabilities
 
 	def refresh_tokens(self, store: str, refused_token: str) -> bool:
-		# Under the row's lock one of us sees that nobody was faster and sets `refresh_unclear`, committed before the
-		# refresh token is used. If we die before the answer is saved it stays set, for the token may be used up.
-		while True:
-			self.db.commit()
-			state = self.db.rows(
-				f"SELECT refresh_unclear, modified > %s FROM `tab{STATE}` WHERE name = %s FOR UPDATE",
-				(self.stamp(self.now() - REFRESH_WAIT), store),
-			)
-			if not state:
-				self.db.rollback()
-				return False
-			if _secret(STATE, store, "access_token") != refused_token:
-				self.db.rollback()
-				return True
-			unclear, is_recent = state[0]
-			if not unclear:
-				self._settle(store, "refresh_unclear = 1, modified = %s", self.stamp(self.now()))
-				return self._refresh(store)
-			self.db.rollback()
-			if not is_recent:
-				return False  # nobody is at it: the outcome of an earlier refresh is not known
-			self.sleep(0.25)
-
-	def _refresh(self, store: str) -> bool:
-		return rotate(
-			lambda: self.connector(store),
-			lambda tokens: self.save_tokens(store, tokens),
-			lambda: self._settle(store, "refresh_unclear = 0"),
-		)
+		return self._tokens.refresh(store, refused_token)
 
 	def save_tokens(self, store: str, tokens: Tokens) -> None:
 		"""Keep fresh tokens, of a refresh or of the owner's consent, and commit."""
-		for fieldname in ("access_token", "refresh_token"):
-			set_encrypted_password(STATE, store, getattr(tokens, fieldname), fieldname)
+		self._tokens.save(store, tokens)
+		frappe.clear_document_cache(SETTINGS, store)
+
+	def _save_shop(self, store: str, tokens: Tokens) -> None:
 		if tokens.shop_id:
 			self.db.execute(
 				f"UPDATE `tab{SETTINGS}` SET shop_id = %s WHERE name = %s", (tokens.shop_id, store)
 			)
-		self._settle(
-			store,
-			# As Frappe shows a saved password; the tokens themselves are in its encrypted store.
-			"access_token = '*****', refresh_token = '*****', access_expires_at = %s, refresh_expires_at = %s,"
-			" shop_cipher = CASE WHEN %s <> '' THEN %s ELSE shop_cipher END, refresh_unclear = 0",
-			tokens.access_expires_at,
-			tokens.refresh_expires_at,
-			tokens.shop_cipher,
-			tokens.shop_cipher,
-		)
-		frappe.clear_document_cache(SETTINGS, store)
-
-	def _settle(self, store: str, set_sql: str, *values: Any) -> None:
-		self.db.execute(f"UPDATE `tab{STATE}` SET {set_sql} WHERE name = %s", (*values, store))
-		self.db.commit()
+		if tokens.shop_cipher:
+			self.db.execute(
+				f"UPDATE `tab{STATE}` SET shop_cipher = %s WHERE name = %s", (tokens.shop_cipher, store)
+			)
 
 	def transport(self, max_in_flight: int) -> ThreadTransport:
 		return ThreadTransport(max_in_flight, self.now)
@@ -269,7 +235,7 @@ class FrappeSite:
 
 	def notify(self, store: str, subject: str, message: str) -> None:
 		# After the caller's commit: what can't be notified must not take the engine's transaction with it.
-		frappe.db.after_commit.add(lambda: _notify(store, subject, message))
+		frappe.db.after_commit.add(lambda: tell_people(SETTINGS, store, "customer_name", subject, message))
 
 	def sleep(self, seconds: float) -> None:
 		time.sleep(seconds)
@@ -298,19 +264,15 @@ def _elapsed() -> float:
 	return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-def _secret(doctype: str, name: str, fieldname: str) -> str:
-	return get_decrypted_password(doctype, name, fieldname, raise_exception=False) or ""
-
-
-def _notify(store: str, subject: str, message: str) -> None:
+def tell_people(doctype: str, name: str, title_field: str, subject: str, message: str) -> None:
 	"""A Notification Log for everyone who looks after marketplaces, once until it is read. Commits; never raises."""
 	try:
-		title = frappe.db.get_value(SETTINGS, store, "customer_name") or store
+		title = frappe.db.get_value(doctype, name, title_field) or name
 		entry = {
 			"doctype": "Notification Log",
 			"type": "Alert",
-			"document_type": SETTINGS,
-			"document_name": store,
+			"document_type": doctype,
+			"document_name": name,
 			"subject": escape_html(f"{title}: {subject}"),
 		}
 		for user in _people():
@@ -321,7 +283,7 @@ def _notify(store: str, subject: str, message: str) -> None:
 				)
 		frappe.db.commit()
 	except Exception:
-		frappe.logger("marketplace_sync").error(f"{store}: {subject}. {message}", exc_info=True)
+		frappe.logger("marketplace_sync").error(f"{name}: {subject}. {message}", exc_info=True)
 		with suppress(Exception):
 			frappe.db.rollback()
 

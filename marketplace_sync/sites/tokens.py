@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from marketplace_sync.connectors.base import Connector, Outcome, ServiceError, Tokens
+from marketplace_sync.connectors.base import Outcome, ServiceError, Tokens
+
+
+class Rotates(Protocol):
+	"""A connector of a marketplace or of an accounting service."""
+
+	def refresh(self) -> Tokens: ...
 
 
 def rotate(
-	connect: Callable[[], Connector], save: Callable[[Tokens], None], unused: Callable[[], None]
+	connect: Callable[[], Rotates], save: Callable[[Tokens], None], unused: Callable[[], None]
 ) -> bool:
 	"""Use the refresh token once and save what comes back before anyone uses it.
 

@@ -190,7 +190,6 @@ class Drain:
 					started += 1
 					last_start = max(now, _moment(pending[0], last_start))
 					air[started] = pending.popleft()
-					air[started].token = turn.connector.account.access_token
 					attempt, heard = self._attempt(turn, air[started]), partial(self._heed, turn)
 					transport.start(started, attempt, last_start, heard)
 				moments = [done_since + SETTLE_SECONDS if air else now] if done else []
@@ -232,6 +231,8 @@ class Drain:
 			self.site.checkpoint("call: about to start")
 			if not self.may_send(call) or turn.stopped or turn.blocked_until > self.site.now():
 				return NOT_STARTED  # too late, or the marketplace has asked for silence meanwhile
+			if call.token != connector.account.access_token:
+				return NOT_STARTED  # the look before it may have been refused for its token: with a new one it comes first
 			if call.reads:
 				return connector.read([reference(plan) for plan in call.planned])
 			return connector.write(call.lines)

@@ -39,6 +39,8 @@ class Planner:
 		self.look_at = 0.0
 		"""When a look is due again."""
 		self.looks_failed = 0
+		self.first_look = True
+		"""No look was due in this turn yet."""
 		self.raises_wait = False
 		"""The store's orders could not be read just now: what it sold is not known, so nothing is raised."""
 
@@ -56,10 +58,16 @@ class Planner:
 		must_look = self._must_look()
 		planned = self._decide(room)
 		if must_look and any(plan.decision.step in (SEND_IT, READ_IT) for plan in planned):
-			self.look()
-			# Read anew, whatever the look found: another worker may have brought orders in since the first reading.
-			self.site.db.commit()
-			planned = self._decide(room)
+			lowering = self._before_look(planned)
+			if lowering:
+				planned = lowering
+			else:
+				self.look()
+				# A Retry-After that the look was told binds the calls in the air as well: their threads have to know.
+				if not self.may_go_on():
+					return [], 0
+				# Read anew, whatever the look found: another worker may have brought orders in since the first reading.
+				planned = self._decide(room)
 		if not planned:
 			return [], 0
 		now = self.site.now()
@@ -145,6 +153,27 @@ class Planner:
 			self.raises_wait = False
 		return due
 
+	def _before_look(self, planned: Sequence[Planned]) -> list[Planned]:
+		"""What goes before the turn's first look: the decreases, when it is looks that had the store silenced; else nothing.
+
+		A look that is told to be silent ends the turn. If the next turn began with a look again, a marketplace that throttles
+		the list of orders for minutes would get no decrease all that time.
+		"""
+		if not self.first_look:
+			return []
+		self.first_look = False
+		unread_since, silent_until, why = self.site.db.rows(
+			f"SELECT orders_error_at, blocked_until, blocked_reason FROM {STATE} WHERE name = %s",
+			(self.turn.name,),
+		)[0]
+		if why != rate.READING or not 0 < unread_since <= silent_until:
+			return []
+		return [
+			plan
+			for plan in planned
+			if plan.decision.step == SEND_IT and not _raises(plan.listing, plan.decision)
+		]
+
 	def look(self) -> None:
 		"""Orders first: bring the store's inbox up to date, so that what it sold is held before quantities are read.
 
@@ -161,7 +190,8 @@ class Planner:
 			self.site.db.rollback()
 			note_error(self.site, turn.name, error)
 			self.raises_wait = error.outcome in PASSING
-			# The calls of this slice will be refused as well and the token rotated: the next slice has to look.
+			# The calls of this slice will be refused as well (or not sent at all, when the token is rotated before): the
+			# next slice has to look.
 			answered = error.outcome is not Outcome.UNAUTHORISED
 			received = Received()
 		except Exception as error:
@@ -243,11 +273,7 @@ class Planner:
 			turn.closed_locations,
 			now,
 		)
-		if (
-			self.raises_wait
-			and decision.step in (SEND_IT, READ_IT)
-			and (listing.acked_qty == rows.UNKNOWN or decision.quantity > listing.acked_qty)
-		):
+		if self.raises_wait and decision.step in (SEND_IT, READ_IT) and _raises(listing, decision):
 			decision = Decision(
 				HOLD_IT,
 				decision.quantity,
@@ -289,6 +315,7 @@ class Planner:
 			for number, call in enumerate(calls):
 				call.not_before = slots.first + number * slots.step
 				call.spacing = slots.step
+				call.token = turn.connector.account.access_token
 				call.send_before = until - turn.connector.capabilities.call_timeout
 			self._mark([plan for call in calls if not call.reads for plan in call.planned], until, now)
 			self._mark_reading([plan.listing for call in calls if call.reads for plan in call.planned])
@@ -372,6 +399,11 @@ class Planner:
 
 # A listing that was freed since it was read may have another item by now.
 _STOCKED = "stocked = CASE WHEN t.desired_ver = v.ver THEN v.stocked ELSE t.stocked END"
+
+
+def _raises(listing: Listing, decision: Decision) -> bool:
+	"""A number that nobody knows may be any."""
+	return listing.acked_qty == rows.UNKNOWN or decision.quantity > listing.acked_qty
 
 
 def _urgency(plan: Planned) -> tuple[int, int, float]:

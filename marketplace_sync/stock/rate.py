@@ -13,10 +13,13 @@ from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.sites.port import Site
 from marketplace_sync.stock.words import plain
 
-_STATE = "`tabMarketplace Store State`"
+_STATE = "Marketplace Store State"
+"""Where a store's rate is. An accounting connection has its own, in the same columns of another table."""
 RECOVERY_SECONDS = 60.0
 LOWEST_SHARE = 0.02
 """A throttled store is never slowed below this share of its normal rate, so that it can recover."""
+READING = "throttled while reading"
+"""Why a store is blocked when it was not a write that was throttled."""
 LONGEST_WAIT = 60.0
 """Seconds that a reader waits for its turn; after that it gives up for now, and a later run goes on."""
 MARGIN = 0.96
@@ -43,38 +46,38 @@ def current_rate(normal: float, cut_rate: float, cut_at: float, now: float) -> f
 	return min(normal, cut_rate + normal * (now - cut_at) / RECOVERY_SECONDS)
 
 
-def reserve(site: Site, store: str, speed: float, calls: int) -> Slots:
+def reserve(site: Site, store: str, speed: float, calls: int, table: str = _STATE) -> Slots:
 	"""Reserve `calls` moments, `speed` of them a second, in the caller's transaction. Does not commit."""
 	now = site.now()
 	step = 1.0 / speed
 	site.db.execute(
-		f"UPDATE {_STATE} SET rate_tat ="
+		f"UPDATE `tab{table}` SET rate_tat ="
 		" (CASE WHEN blocked_until > rate_tat AND blocked_until > %s THEN blocked_until"
 		" WHEN rate_tat > %s THEN rate_tat ELSE %s END) + %s WHERE name = %s",
 		(now, now, now, calls * step, store),
 	)
-	after = site.db.rows(f"SELECT rate_tat FROM {_STATE} WHERE name = %s", (store,))[0][0]
+	after = site.db.rows(f"SELECT rate_tat FROM `tab{table}` WHERE name = %s", (store,))[0][0]
 	return Slots(after - calls * step, step)
 
 
-def slow_down(site: Site, store: str, normal: float, until: float, reason: str) -> None:
+def slow_down(site: Site, store: str, normal: float, until: float, reason: str, table: str = _STATE) -> None:
 	"""The marketplace throttled: halve the rate, leave the store alone until `until`. Does not commit."""
 	now = site.now()
-	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (store,))[0]
+	cut_rate, cut_at = site.db.rows(f"SELECT rate, rate_at FROM `tab{table}` WHERE name = %s", (store,))[0]
 	rate = max(normal * LOWEST_SHARE, current_rate(normal, cut_rate, cut_at, now) / 2)
 	site.db.execute(
-		f"UPDATE {_STATE} SET rate = %s, rate_at = %s,"
+		f"UPDATE `tab{table}` SET rate = %s, rate_at = %s,"
 		# Never back: moments that were given away stay given away.
 		" rate_tat = CASE WHEN rate_tat > %s THEN rate_tat ELSE %s END WHERE name = %s",
 		(rate, now, until, until, store),
 	)
-	block(site, store, until, reason)
+	block(site, store, until, reason, table)
 
 
-def block(site: Site, store: str, until: float, reason: str) -> None:
+def block(site: Site, store: str, until: float, reason: str, table: str = _STATE) -> None:
 	"""No call to this store before `until` (never shortens an earlier block). Does not commit."""
 	site.db.execute(
-		f"UPDATE {_STATE} SET blocked_reason = %s, blocked_until = %s WHERE name = %s AND blocked_until < %s",
+		f"UPDATE `tab{table}` SET blocked_reason = %s, blocked_until = %s WHERE name = %s AND blocked_until < %s",
 		(plain(reason)[:500], until, store, until),
 	)
 
@@ -82,18 +85,20 @@ def block(site: Site, store: str, until: float, reason: str) -> None:
 class SitePace:
 	"""The rate limit for reads outside the drain (`connectors.base.Pace`): catalogue, locations, audit."""
 
-	def __init__(self, site: Site, store: str, normal: float):
-		self.site, self.store, self.normal = site, store, normal
+	def __init__(self, site: Site, store: str, normal: float, table: str = _STATE):
+		self.site, self.store, self.normal, self.table = site, store, normal, table
 
 	def before_call(self) -> None:
 		"""Reserve a moment, wait for it. Commits. Raises ServiceError when that would take longer than LONGEST_WAIT."""
 		while True:
 			self.site.db.commit()
 			cut, cut_at = self.site.db.rows(
-				f"SELECT rate, rate_at FROM {_STATE} WHERE name = %s", (self.store,)
+				f"SELECT rate, rate_at FROM `tab{self.table}` WHERE name = %s", (self.store,)
 			)[0]
 			self.site.db.commit()
-			slots = reserve(self.site, self.store, current_rate(self.normal, cut, cut_at, self.site.now()), 1)
+			slots = reserve(
+				self.site, self.store, current_rate(self.normal, cut, cut_at, self.site.now()), 1, self.table
+			)
 			self.site.db.commit()
 			wait = slots.first - self.site.now()
 			if wait > LONGEST_WAIT:
@@ -104,9 +109,9 @@ class SitePace:
 				)
 			if wait > 0:
 				self.site.sleep(wait)
-			blocked = self.site.db.rows(f"SELECT blocked_until FROM {_STATE} WHERE name = %s", (self.store,))[
-				0
-			][0]
+			blocked = self.site.db.rows(
+				f"SELECT blocked_until FROM `tab{self.table}` WHERE name = %s", (self.store,)
+			)[0][0]
 			self.site.db.commit()
 			if blocked <= self.site.now():
 				return  # nobody was told to slow down while we waited
@@ -116,7 +121,14 @@ class SitePace:
 		pause = error.retry_after if error.retry_after is not None else min(30.0, 2.0**attempt)
 		self.site.db.commit()
 		if error.outcome is Outcome.THROTTLED:
-			slow_down(self.site, self.store, self.normal, self.site.now() + pause, "throttled while reading")
+			slow_down(
+				self.site,
+				self.store,
+				self.normal,
+				self.site.now() + pause,
+				READING,
+				self.table,
+			)
 			self.site.db.commit()
 		else:
 			self.site.sleep(min(pause, LONGEST_WAIT))

@@ -59,6 +59,9 @@ class StoreStatus:
 	catalogue_at: float = 0.0
 	catalogue_full_at: float = 0.0
 	catalogue_error: str = ""
+	orders_error: str = ""
+	"""Why its orders can't be read; '' also when it imports none."""
+	orders_error_at: float = 0.0
 
 	@property
 	def unmapped(self) -> int:
@@ -67,7 +70,7 @@ class StoreStatus:
 	@property
 	def well(self) -> bool:
 		"""Nothing needs a person: what is not in sync is on its way."""
-		stuck = self.circuit_open or not self.connected or self.catalogue_error
+		stuck = self.circuit_open or not self.connected or self.catalogue_error or self.orders_error
 		return not (stuck or self.held or self.unmapped)
 
 	def as_dict(self) -> dict[str, Any]:
@@ -111,11 +114,13 @@ def status(site: Site, store: str = "") -> list[StoreStatus]:
 		elif state in (HELD, REJECTED):
 			reason = code or hold.lower()
 			this.held[reason] = this.held.get(reason, 0) + count
-	for name, cut, cut_at, blocked, blocked_why, circuit, circuit_why, catalogue, full, error in site.db.rows(
+	for (
+		name, cut, cut_at, blocked, blocked_why, circuit, circuit_why, catalogue, full, error, unread, unread_since,
+	) in site.db.rows(
 		"SELECT name, rate, rate_at, blocked_until, blocked_reason, circuit_open, circuit_reason, catalogue_at,"
-		f" catalogue_full_at, catalogue_error FROM `tabMarketplace Store State` {where}",
+		f" catalogue_full_at, catalogue_error, orders_error, orders_error_at FROM `tabMarketplace Store State` {where}",
 		params,
-	):
+	):  # fmt: skip
 		this = found.get(name)
 		if not this:
 			continue
@@ -126,4 +131,6 @@ def status(site: Site, store: str = "") -> list[StoreStatus]:
 			this.blocked_until, this.blocked_reason = blocked, blocked_why or ""
 		this.circuit_open, this.circuit_reason = bool(circuit), (circuit_why or "") if circuit else ""
 		this.catalogue_at, this.catalogue_full_at, this.catalogue_error = catalogue, full, error or ""
+		if settings.import_orders and unread:
+			this.orders_error, this.orders_error_at = unread, unread_since
 	return list(found.values())

@@ -54,7 +54,7 @@ class Call:
 	"""Seconds from the call before it: a coordinator that was held up does not make up for it with a burst."""
 	send_before: float = 0.0
 	token: str = field(default="", repr=False)
-	"""The access token that it was started with."""
+	"""The access token that it was planned with, the only one that it is sent with."""
 
 
 @dataclass(slots=True)

@@ -256,7 +256,7 @@ class TestWay(OrderCase):
 	def test_changed_after_it_left_shows_the_difference(self) -> None:
 		order = self.order(S.SHIPPED, line(self.item, 5))
 		row = self.book(order)
-		changed = self.again(order, lines=[line(self.item, 5, cancelled=1)], total="40000")
+		changed = self.again(order, lines=[line(self.item, 5, 8_000)], total="40000")
 		row = self.book(changed)
 		self.assert_attention(row, row.sales_invoice)
 		self.assertEqual(row.difference, -10_000)
@@ -268,7 +268,7 @@ class TestWay(OrderCase):
 		wrong.cancel()
 		right = frappe.copy_doc(wrong)
 		right.docstatus, right.amended_from = 0, wrong.name
-		right.items[0].qty = 4
+		right.items[0].rate = 8_000
 		right.payment_schedule = []
 		right.insert().submit()
 		frappe.db.commit()
@@ -276,6 +276,18 @@ class TestWay(OrderCase):
 		row = self.row(row.name)
 		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
 		self.assertEqual((row.sales_invoice, row.difference), (right.name, 0))
+
+	def test_cancelled_in_part_before_it_left_and_seen_after(self) -> None:
+		order = self.order(S.READY_TO_SHIP, line(self.item, 5))
+		first = self.book(order).sales_invoice
+		seen = self.again(
+			order, S.SHIPPED, lines=[line(self.item, 5, cancelled=1, returned=1)], total="40000"
+		)
+		row = self.book(seen)
+		self.assertNotEqual(row.sales_invoice, first)
+		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1, "Credit Note": 1})
+		self.assertEqual(frappe.db.get_value("Sales Invoice", row.sales_invoice, "grand_total"), 40_000)
+		self.assertEqual(self.stock(), (96, 0))
 
 	def test_wrong_total_is_not_booked(self) -> None:
 		order = self.order(S.OPEN, total="10001")

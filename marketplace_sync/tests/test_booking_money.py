@@ -54,6 +54,25 @@ class TestAmounts(MoneyCase):
 		}
 		cls.store = new_store(accounts=cls.mapped)
 
+	def test_amounts_that_no_column_takes_keep_no_other_order_from_being_booked(self) -> None:
+		huge = 10**12
+		orders = [
+			self.order(S.OPEN, line(self.item, price=huge)),
+			self.order(S.OPEN, line(self.item), amounts=[("Other", huge, "a_fee")]),
+			# Each fits, their difference does not.
+			self.order(S.OPEN, line(self.item, price=huge - 10), total=10 - huge),
+			self.order(S.OPEN),
+		]
+		names = self.receive(*orders)
+		report = booking.book_due(self.store)
+		self.assertEqual((report.booked, report.attention), (1, 3))
+		rows = [self.row(name) for name in names]
+		self.assertEqual([row.state for row in rows], ["Needs Attention"] * 3 + ["Up to Date"])
+		self.assertIn(f"The price of '{self.item}' is IDR 1,000,000,000,000", rows[0].reason)
+		self.assertIn("Other (a_fee) is IDR 1,000,000,000,000", rows[1].reason)
+		self.assertIn("less than its items", rows[2].reason)
+		self.assertEqual([row.holding for row in rows], [1, 1, 1, 0])
+
 	def test_the_shops_own_price_list_is_left_alone(self) -> None:
 		"""ERPNext's setup wizard has it write every order's rates into the order's price list."""
 		price_list = frappe.db.get_single_value("Selling Settings", "selling_price_list")

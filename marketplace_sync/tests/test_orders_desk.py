@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -11,9 +12,9 @@ import frappe
 from frappe.core.doctype.log_settings.log_settings import run_log_clean_up
 from frappe.utils import add_days, get_datetime, now_datetime
 
-from marketplace_sync import api
+from marketplace_sync import api, jobs
 from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings import order_settings
-from marketplace_sync.orders import inbox
+from marketplace_sync.orders import importing, inbox
 from marketplace_sync.orders.status import PRESETS
 from marketplace_sync.patches import stores_from_before_orders
 from marketplace_sync.sites.frappe_site import FrappeSite
@@ -290,6 +291,16 @@ class TestOrders(BookingTestCase):
 		left = frappe.get_all("Marketplace Order Event", filters={"name": ("like", "prune-%")}, pluck="name")
 		self.assertEqual(sorted(left), ["prune-waits", "prune-young"])
 
+	def test_the_buyers_name_is_kept_as_long_as_the_timeline(self) -> None:
+		old, young = self.receive(self.order(buyer="Budi"), self.order(buyer="Budi"))
+		for name, days in ((old, 91), (young, 89)):
+			frappe.db.set_value(
+				ORDER, name, "modified", add_days(now_datetime(), -days), update_modified=False
+			)
+		frappe.db.commit()
+		run_log_clean_up()
+		self.assertEqual((self.row(old).buyer, self.row(young).buyer), ("", "Budi"))
+
 	def test_markup_of_a_buyer_is_text(self) -> None:
 		evil = "<img src=x onerror=alert(1)>"
 		order = self.order(
@@ -371,6 +382,56 @@ class TestOrders(BookingTestCase):
 		self.assertEqual(event.source, "Administrator")
 		self.assertLessEqual(event.due_at, FrappeSite().now())
 
+	def not_importing(self) -> None:
+		def put(ticked: int) -> None:
+			frappe.db.set_value(SETTINGS, self.store, "import_orders", ticked)
+			frappe.db.commit()
+
+		put(0)
+		self.addCleanup(put, 1)
+
+	def test_a_hold_of_a_store_that_imports_no_more_is_ended_by_a_manager(self) -> None:
+		name = self.wrong()
+		with self.assertRaisesRegex(frappe.ValidationError, "Import Orders is ticked"):
+			api.release_order(name)
+		self.not_importing()
+		self.assertFalse(api.order_details(name)["imports"])
+		frappe.set_user("clerk@marketplace.test")
+		with self.assertRaises(frappe.PermissionError):
+			api.release_order(name)
+		frappe.db.rollback()
+		frappe.set_user("Administrator")
+		api.release_order(name)
+		row = self.row(name)
+		self.assertEqual((row.state, row.holding), ("Up to Date", 0))
+		self.assertEqual(api.held_by(self.item)["held"], 0)
+		self.assertIn("release", [event["summary"] for event in api.order_details(name)["events"]])
+		self.assertEqual(api.retry_orders([name])["state"], "Needs Attention")
+		self.assertEqual(api.held_by(self.item)["held"], 2.0, "Retry holds it again")
+
+	def test_a_sales_order_that_is_cancelled_by_hand_after_the_import_ended(self) -> None:
+		"""Its stock is held again, for nobody knows whether it is sold; a person does, and says so."""
+		row = self.book(self.order(S.OPEN, line(self.item, 2)))
+		self.not_importing()
+		frappe.get_doc("Sales Order", row.sales_order).cancel()
+		frappe.db.commit()
+		self.assertEqual(api.held_by(self.item)["held"], 2.0)
+		api.release_order(row.name)
+		self.assertEqual(api.held_by(self.item)["held"], 0)
+
+	def test_of_a_store_that_imports_no_more_only_what_is_asked_for_is_read(self) -> None:
+		(name,) = self.receive(self.order())
+		self.not_importing()
+		store = replace(FrappeSite().store(self.store), connected=True)
+		with (
+			patch.object(FrappeSite, "store", lambda site, name: store),
+			patch.object(importing, "poll", side_effect=AssertionError("nobody asked for others")),
+			patch.object(importing, "authorised", return_value=([], None)) as asked,
+		):
+			api.fetch_order(name)
+			jobs.import_orders(self.store)
+		self.assertEqual(asked.call_count, 1)
+
 	def test_import_now_makes_a_poll_due(self) -> None:
 		frappe.db.set_value(STATE, self.store, "orders_polled_at", time.time())
 		api.import_orders(self.store)
@@ -440,6 +501,7 @@ class TestOrders(BookingTestCase):
 			(api.order_details, name),
 			(api.retry_orders, [name]),
 			(api.fetch_order, name),
+			(api.release_order, name),
 			(api.import_orders, self.store),
 			(api.import_status, self.store),
 			(api.held_by, self.item),

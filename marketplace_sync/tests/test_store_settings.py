@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +12,8 @@ import requests
 from frappe.utils import cint
 
 from marketplace_sync import api
+from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.orders import importing
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.utils import BACK, CLEARING, COMPANY, GROUP, SHOP, SPARE
@@ -283,6 +286,34 @@ class TestTokens(utils.StoreTestCase):
 		self.assertEqual(
 			self.at_marketplace(self.store)[self.code], 6, "correcting the secret starts it again"
 		)
+
+	def test_a_store_whose_orders_can_not_be_read_tells_its_people_once_until_they_act(self) -> None:
+		def save_secret(secret: str) -> None:
+			settings = frappe.get_doc(SETTINGS, self.store)
+			settings.app_secret = secret
+			settings.save()
+			frappe.db.commit()
+
+		def poll() -> int:
+			"""How many people were told of it. What is unread would not be told twice anyway."""
+			told = {"document_name": self.store, "subject": ("like", "%Orders cannot be read")}
+			before = frappe.db.count("Notification Log", told)
+			with suppress(ServiceError):
+				importing.poll(FrappeSite(), self.store)
+			count = frappe.db.count("Notification Log", told) - before
+			frappe.db.sql("UPDATE `tabNotification Log` SET `read` = 1 WHERE document_name = %s", self.store)
+			frappe.db.commit()
+			return count
+
+		save_secret("not the partner key")
+		self.assertGreater(poll(), 0)
+		self.assertEqual((poll(), poll()), (0, 0))
+		self.assertIn("Partner Key", api.store_status(self.store)[0]["orders_error"])
+		save_secret("still not the partner key")
+		self.assertGreater(poll(), 0, "what people did was not enough")
+		save_secret(self.sandbox.control.shop(self.shop)["partner_key"])
+		self.assertEqual(poll(), 0)
+		self.assertEqual(api.store_status(self.store)[0]["orders_error"], "")
 
 	def test_connecting_needs_the_state_that_was_handed_out(self) -> None:
 		url = api.connect(self.store)

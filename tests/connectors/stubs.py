@@ -100,10 +100,15 @@ def http_answer(body: bytes, status: str = "200 OK", headers: str = "", length: 
 
 
 class RawServer:
-	"""One thread per connection; `serve` gets the open socket and the bytes of each request."""
+	"""One thread per connection; `serve` gets the open socket and the bytes of each request. `wrap`: for TLS."""
 
-	def __init__(self, serve: Callable[[socket.socket, bytes], None]):
+	def __init__(
+		self,
+		serve: Callable[[socket.socket, bytes], None],
+		wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock,
+	):
 		self._serve = serve
+		self._wrap = wrap
 		self.requests: list[bytes] = []
 		self.connections = 0
 		self.stopped = threading.Event()
@@ -121,13 +126,13 @@ class RawServer:
 			threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
 
 	def _talk(self, sock: socket.socket) -> None:
-		with sock, contextlib.suppress(OSError):
-			while request := self._read(sock):
+		with contextlib.suppress(OSError), self._wrap(sock) as sock:
+			while request := self.read(sock):
 				self.requests.append(request)
 				self._serve(sock, request)
 
 	@staticmethod
-	def _read(sock: socket.socket) -> bytes:
+	def read(sock: socket.socket) -> bytes:
 		data = b""
 		while b"\r\n\r\n" not in data:
 			more = sock.recv(65536)

@@ -18,7 +18,8 @@ from marketplace_sync.connectors.orders import (
 	RemoteOrder,
 )
 from marketplace_sync.connectors.shopee import Shopee
-from marketplace_sync.connectors.shopee_orders import LEFT_LOGISTICS, STATUS, WIB
+from marketplace_sync.connectors.shopee_orders import DETAIL_FIELDS, LEFT_LOGISTICS, STATUS, WIB
+from marketplace_sync.orders.inbox import snapshot_of
 
 from .stubs import NOW, Pace, shopee
 
@@ -152,7 +153,7 @@ def test_an_order() -> None:
 	)
 	assert (one.created_at, one.updated_at, one.currency) == (1_712_601_591.0, 1_712_817_766.0, "IDR")
 	assert (one.total, one.amounts, one.left, one.fulfilled_by_marketplace) == (None, (), False, False)
-	assert one.buyer == "budi, B***i, Jl. ****"
+	assert one.buyer == "budi"
 	(line,) = one.lines
 	assert (line.product_id, line.sku_id, line.seller_sku) == ("1000", "11", "SHIRT-RED")
 	assert (line.title, line.quantity, line.unit_price) == ("Shirt - Red", 2, Decimal("50000.5"))
@@ -165,6 +166,33 @@ def test_a_stored_order_is_the_same_order() -> None:
 	assert Shopee.parse_order(again) == Shopee.parse_order(raw)
 	assert Shopee.parse_order(Shopee.parse_order(raw).raw) == Shopee.parse_order(raw)
 	assert Shopee.parse_order(raw).lines[0].unit_price == Decimal("0.1")
+
+
+def test_what_is_stored_has_nothing_of_the_buyer() -> None:
+	one = parsed(
+		item(image_info={"image_url": "PERSONAL"}),
+		buyer_username="PERSONAL",
+		buyer_user_id=4_711_4711,
+		buyer_cpf_id="PERSONAL",
+		message_to_seller="PERSONAL",
+		note="PERSONAL",
+		dropshipper_phone="PERSONAL",
+		recipient_address={
+			"name": "PERSONAL",
+			"phone": "PERSONAL",
+			"geolocation": {"latitude": 4_711_4711.5},
+		},
+		package_list=[{"logistics_status": "LOGISTICS_READY", "recipient": ["PERSONAL"]}],
+		order_status={"a future shape": "PERSONAL"},
+		escrow_detail={
+			**escrow(buyer_payment_method="PERSONAL", items=[{"item_name": "PERSONAL"}]),
+			"buyer_user_name": "PERSONAL",
+			"buyer_payment_info": {"buyer_payment_method": "PERSONAL"},
+		},
+	)
+	stored = snapshot_of(one)
+	assert "PERSONAL" not in stored and "4711" not in stored and one.buyer == "PERSONAL"
+	assert "recipient_address" not in DETAIL_FIELDS, "the address is not even asked for"
 
 
 @pytest.mark.parametrize("raw", [{}, {"order_sn": ""}, {"order_sn": None, "order_status": "UNPAID"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -331,7 +332,7 @@ def test_a_look_that_took_long_reads_what_has_left_its_window_meanwhile():
 	assert seller.market.written == [{"10": 9}]
 	first, second = seller.market.asked_orders
 	assert first[:2] == (NOW - importing.LOOK_OVERLAP, NOW + importing.AHEAD)
-	assert second[:2] == pytest.approx((NOW, NOW + 5 + importing.AHEAD), rel=0, abs=0.1)
+	assert second[:2] == pytest.approx((NOW - importing.AHEAD, NOW + 5 + importing.AHEAD), rel=0, abs=0.1)
 	assert state(seller)["orders_cursor"] == pytest.approx(NOW + 5, rel=0, abs=0.1)
 
 
@@ -488,6 +489,74 @@ def test_a_look_serves_the_slices_of_half_a_second():
 	dirty(seller, 12)
 	seller.drain()
 	assert len(seller.market.asked_orders) == 1
+
+
+# -- telling people ----------------------------------------------------------------------------------------------------
+def polls(seller: Seller, *answers: object) -> list[tuple[str, str]]:
+	"""A poll a minute, each with one of these answers; (subject, message) of what people were told meanwhile."""
+	before = len(seller.site.notifications)
+	for answer in answers:
+		seller.clock.now += 60
+		seller.market.order_pages = [answer]  # type: ignore[list-item]
+		with suppress(ServiceError):
+			importing.poll(seller.site, seller.name)
+	return [(subject, message) for _store, subject, message in seller.site.notifications[before:]]
+
+
+def test_people_are_told_once_that_orders_cannot_be_read_and_again_after_it_had_recovered():
+	seller = Seller()
+	assert polls(seller, *[away()] * 20) == [("Orders cannot be read", "The marketplace says no.")]
+	seller.clock.now += 3 * 86_400
+	assert polls(seller, away()) == [], "however long it lasts"
+	assert polls(seller, [], away(), [], away()) == [], "one read between two refusals is no recovery"
+	seller.clock.now += importing.RECOVERED
+	assert polls(seller, [], away()) == [("Orders cannot be read", "The marketplace says no.")]
+
+
+def test_people_are_told_to_connect_when_the_authorisation_is_gone():
+	seller = Seller()
+	seller.site.refresh_tokens = lambda store, token: False  # type: ignore[method-assign]
+	[(_subject, message)] = polls(seller, *[away(Outcome.UNAUTHORISED)] * 3)
+	assert message.endswith("connect the store again.")
+
+
+def test_a_token_that_was_rotated_in_time_tells_nobody():
+	seller = Seller()
+	seller.site.refresh_tokens = lambda store, token: True  # type: ignore[method-assign]
+	answers = iter([away(Outcome.UNAUTHORISED)])
+	really = seller.market.changed_orders
+
+	def once(pace, since, until, *, returns=False):
+		for error in answers:
+			raise error
+		return really(pace, since, until, returns=returns)
+
+	seller.market.changed_orders = once  # type: ignore[method-assign]
+	assert polls(seller, [], []) == []
+
+
+@pytest.mark.parametrize("outcome", importing.PASSING)
+def test_what_passes_by_itself_tells_nobody(outcome: Outcome):
+	seller = Seller()
+	assert polls(seller, *[away(outcome)] * 20) == []
+
+
+def test_a_refusal_that_may_be_about_one_order_is_told_when_nothing_was_read_for_long():
+	seller = Seller()
+	assert polls(seller, *[away(Outcome.REJECTED), []] * 10) == []
+	assert len(polls(seller, *[away(Outcome.REJECTED)] * 20)) == 1
+
+
+def test_amounts_that_may_not_be_read_are_told_once_though_the_orders_can_be():
+	"""They are a permission of their own at Shopee, and without it nothing is booked."""
+	seller = Seller()
+	for _hour in range(6):
+		with pytest.raises(ServiceError):
+			importing.authorised(
+				seller.site, seller.settings, lambda connector: (_ for _ in ()).throw(away())
+			)
+		polls(seller, *[[]] * 60)
+	assert len(seller.site.notifications) == 1
 
 
 def test_returns_that_cannot_be_read_do_not_keep_the_orders_out():

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderStatus, RemoteOrder
 from marketplace_sync.listings.switches import SYSTEM
 from marketplace_sync.orders import inbox
+from marketplace_sync.orders.amounts import Accounts, TooLarge, charges, units_of
 from marketplace_sync.orders.held import release
 from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.fold import fold
@@ -510,6 +511,78 @@ def test_a_snapshot_that_lost_its_lines_takes_nothing_away():
 	assert seller.row("O-1", "status", "remote_status", "state") == ("Unknown", "?", inbox.WAITING)
 
 
+# -- a store that imports no orders any more ----------------------------------------------------------------------------
+def unticked(seller: Seller) -> None:
+	seller.set("Customer Marketplace Settings", seller.name, import_orders=0)
+
+
+def ticked_again(seller: Seller) -> None:
+	"""From now on, as the form says unless a person says otherwise."""
+	start = timestamp(seller.clock.now)
+	seller.set("Customer Marketplace Settings", seller.name, import_orders=1, orders_from=start)
+
+
+def test_an_order_that_is_here_is_followed_though_the_import_began_anew_after_it():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2), order_id="here"))
+	unticked(seller)
+	seller.clock.now += 3_600
+	ticked_again(seller)
+	late = {"at": NOW + 3_700, "created": NOW, "status": S.CANCELLED}
+	got = seller.receive(
+		an_order(a_line("A", 2), order_id="here", **late), an_order(order_id="booked elsewhere")
+	)
+	assert (got.seen, got.new, got.changed) == (1, 0, 1)
+	assert seller.row("here", "status", "holding") == ("Cancelled", 0) and seller.held() == {}
+
+
+def test_orders_of_a_store_that_imports_no_more_are_booked_and_fetched_when_a_person_asks():
+	seller = Seller()
+	now = seller.clock.now
+	assert inbox.has_work(seller.db, seller.settings, now), "it may have new ones"
+	seller.receive(an_order())
+	unticked(seller)
+	assert inbox.has_work(seller.db, seller.settings, now), "one is to be booked"
+	seller.set("Marketplace Order", f"{seller.name}-O-1", state=inbox.UP_TO_DATE)
+	assert not inbox.has_work(seller.db, seller.settings, now)
+	inbox.record_push(seller.site, seller.name, ["O-1"], "asked", "", "")
+	seller.db.commit()
+	assert inbox.has_work(seller.db, seller.settings, now)
+	seller.set("Customer Marketplace Settings", seller.name, app_secret="")
+	assert not seller.settings.connected and not inbox.has_work(seller.db, seller.settings, now)
+
+
+def test_a_hold_that_nothing_else_would_end_is_ended_by_a_person():
+	seller = Seller()
+	seller.receive(an_order(a_line("A", 2)), an_order(order_id="O-2"))
+	with pytest.raises(ValueError, match="Import Orders is ticked"):
+		inbox.let_go(seller.site, f"{seller.name}-O-1", "ani")
+	assert seller.held("O-1") == {("A", WAREHOUSE): 2}
+	unticked(seller)
+	seller.outbox()
+	inbox.let_go(seller.site, f"{seller.name}-O-1", "ani")
+	assert seller.held() == {("A", WAREHOUSE): 1}, "the other order's"
+	assert seller.row("O-1", "state", "holding") == (inbox.UP_TO_DATE, 0)
+	assert "Released by ani" in seller.row("O-1", "reason")[0]
+	assert {row[0] for row in seller.outbox()} == {"A"}, "what is free again is sent"
+	assert inbox.due_orders(seller.db, seller.name, NOW + 9e9, 9) == [f"{seller.name}-O-2"]
+	# Whatever changes in the store's settings; only the marketplace's word, or Retry, holds it again.
+	assert inbox.look_again(seller.db, NOW + 1, [seller.name]) == 0 and seller.held("O-1") == {}
+	seller.receive(an_order(a_line("A", 2), at=NOW + 5, status=S.READY_TO_SHIP))
+	assert seller.held("O-1") == {("A", WAREHOUSE): 2}
+	with pytest.raises(LookupError):
+		inbox.let_go(seller.site, "NOPE", "ani")
+
+
+def test_the_buyers_name_is_kept_for_a_while_only():
+	seller = Seller()
+	seller.receive(*(an_order(order_id=f"O-{n}", buyer="Budi") for n in (1, 2)))
+	seller.clock.now += 90 * 86_400
+	seller.receive(an_order(order_id="O-2", at=NOW + 9, created=NOW, status=S.SHIPPED, buyer="Budi"))
+	inbox.forget_buyers(seller.db, seller.site.stamp(seller.clock.now - 86_400))
+	assert (seller.row("O-1", "buyer"), seller.row("O-2", "buyer")) == (("",), ("Budi",))
+
+
 # -- what can't be taken in --------------------------------------------------------------------------------------------
 def test_half_a_surrogate_pair_is_stored_as_a_question_mark():
 	"""Services cut texts with emoji in them in the middle of a character."""
@@ -535,6 +608,39 @@ def test_texts_and_amounts_fit_their_columns():
 	assert {status for _source, status in seller.timeline()} == {"x" * 140}
 	assert seller.row("O-1", "total") == (inbox.MOST_SHOWN,)
 	assert seller.lines("O-1", "unit_price") == [(inbox.MOST_SHOWN,)]
+
+
+def test_amounts_that_no_column_takes_are_held_and_booked_by_nobody():
+	"""The inbox takes the order in beside the others; what would be booked of it is refused in words."""
+	seller = Seller()
+	huge = Decimal(10) ** 12
+	orders = {
+		"price": an_order(a_line("A", 1, unit_price=huge), order_id="price", total=huge),
+		"sum": an_order(a_line("A", 2, unit_price=huge / 2), order_id="sum", total=huge),
+		"voucher": an_order(
+			order_id="voucher",
+			amounts=(OrderAmount(AmountKind.SELLER_VOUCHER, -huge, "voucher_from_seller"),),
+			total=10_000 - huge,
+		),
+		"total": an_order(order_id="total", total=huge),
+		"fine": an_order(order_id="fine", total=Decimal(10_000)),
+	}
+	assert seller.receive(*orders.values()).new == 5
+	assert seller.held() == {("A", WAREHOUSE): 6}, "they are sold, whatever they cost"
+	shown = [one for order_id in orders for one in seller.row(order_id, "total")]
+	shown += [price for order_id in orders for (price,) in seller.lines(order_id, "unit_price")]
+	assert max(map(abs, shown)) == inbox.MOST_SHOWN < 10**12
+	whys = {
+		"price": "The price of 'A' is IDR 1,000,000,000,000",
+		"sum": "The price of all items is",
+		"voucher": r"Seller Voucher \(voucher_from_seller\) is IDR -1,000,000,000,000",
+		"total": "The marketplace's total is",
+	}
+	for order_id, why in whys.items():
+		order = seller.market.parse_order(json.loads(seller.row(order_id, "snapshot")[0]))
+		with pytest.raises(TooLarge, match=why + r".* seller centre.* Fetch Again"):
+			charges(order, units_of(order, False), Accounts(), 2)
+	assert charges(orders["fine"], units_of(orders["fine"], False), Accounts(), 2) == []
 
 
 def broken(seller: Seller, monkeypatch: pytest.MonkeyPatch, *order_ids: str) -> None:

@@ -9,10 +9,13 @@ What is checked, besides what world.py checks anyway:
 moment at which its quantities were read; the orders are all open and unbooked ones (a) that any finished order call had
 returned by then (finished: what it returned is committed; a worker that died in between has returned nothing), and (b)
 that the order list showed when the worker's last look began. A look is too old when the engine has spent more than
-`LOOK_EVERY` since; then (b) is all that the list showed so long ago. While the list could not be read for a passing
-reason, or more of it was unread than a look may read, (b) is void, and the write must not raise what was acknowledged.
+`LOOK_EVERY` since; then (b) is all that the list showed so long ago. (b) is void, and the write must not raise what was
+acknowledged, while the list could not be read for a passing reason, or more of it was unread than a look may read; and
+in a turn's first slice when readings had the store silenced since the list could last be read (else a list that is
+throttled each time would keep the decreases out for ever).
 With compare-and-set: no write that is applied raises the shown number by units of an open order of the same listing
-that was not in the inbox when the quantities were read, whoever knew of it. In both: what the marketplace itself asked
+that was not in the inbox when the quantities were read, whoever knew of it; units that known orders of the listing gave
+back since, which the quantity lacks, may make up for them. In both: what the marketplace itself asked
 for at least (a bound that it told) is allowed, and a number that somebody edited by hand says nothing until Sync Now.
 
 *Once per line* (8). After every commit, for every order in the inbox: an open order's units are held, or are in its
@@ -38,11 +41,12 @@ from marketplace_sync.connectors.base import (
 	StockLine,
 )
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
-from marketplace_sync.orders.importing import NEWEST_IN_LOOK, PASSING, fetch_pushed, poll
+from marketplace_sync.orders.importing import AHEAD, NEWEST_IN_LOOK, PASSING, fetch_pushed, poll
 from marketplace_sync.orders.inbox import ORDER, UP_TO_DATE, look_again, record_push
 from marketplace_sync.sites.embedded_booking import book_due
 from marketplace_sync.stock.outbox import OutboxRow, record
 from marketplace_sync.stock.plan import LOOK_EVERY
+from marketplace_sync.stock.rate import READING
 
 from .marketplace import Broken
 from .orderbook import Order, OrderBook, SellingConnector, SellingMarketplace
@@ -66,7 +70,11 @@ class JudgedMarketplace(SellingMarketplace):
 		before = self.shown[line.sku_id]
 		if line.change_from is not None and line.sku_id not in self.edited:
 			offer, known = self.limits[line.sku_id]
-			most = max(before, offer - self.book.unknown_sales(line.sku_id, known))
+			# A sale and a give-back that are both unknown leave the number that was expected. No unit is sold twice by
+			# that: what was given back is still held by the order that is known, so the offer lacks it.
+			unknown = self.book.unknown_sales(line.sku_id, known)
+			given_back = min(unknown, self.book.unknown_returns(line.sku_id, known))
+			most = max(before, offer - unknown + given_back)
 			if line.quantity > most:
 				raise Broken(
 					f"no resurrection: compare-and-set raised {line.sku_id} from {before} to {line.quantity};"
@@ -84,7 +92,10 @@ class Judged:
 	def write(self, lines: Sequence[StockLine]) -> CallResult:
 		if self.worker.now() < self.worker.told_to_wait_until - 1e-6:
 			raise Broken("rate law: a call before the Retry-After of an order call of the same worker")
-		self.trade.is_sent(self.worker, lines)
+		# What comes with a token that is over is refused whole, so it may hold any number: the engine counts on that
+		# after a look that was refused for its token, and looks before it sends with the next one.
+		if self.account.access_token == self.trade.shop.token:  # type: ignore[attr-defined]
+			self.trade.is_sent(self.worker, lines)
 		return super().write(lines)  # type: ignore[misc]
 
 	def changed_orders(
@@ -93,8 +104,11 @@ class Judged:
 		watch = self.trade.watch(self.worker)
 		watch.look_fails = True
 		began = self.worker.now()
-		# What goes on from where the last reading began, without an overlap, is more of the same look.
-		look_began = watch.look_began if since == watch.read_began else began
+		# What goes on from where the last reading began is more of the same look: it has to bring in what changed since, but
+		# not what was there before and not in the list yet. `since` is by the marketplace's clock.
+		since_here = since + began - self.time_there()  # type: ignore[attr-defined]
+		goes_on = watch.read_began is not None and since_here > watch.read_began - AHEAD - 1e-3
+		look_began = watch.look_began if goes_on else began
 		try:
 			for page in super().changed_orders(pace, since, until, returns=returns):  # type: ignore[misc]
 				watch.returned = {order.order_id: self.trade.version_of(order) for order in page}
@@ -440,13 +454,15 @@ class Trade:
 		"""Quantities are read at this very moment."""
 		versions = dict(self.known)
 		newer(versions, self.returned)
-		cursor = self.world.site.db.rows("SELECT orders_cursor FROM `tabMarketplace Store State`")[0][0]
-		watch.unread = watch.look_fails or self.world.clock.now - cursor > NEWEST_IN_LOOK
+		cursor, unread_since, silent_until, why = self.world.site.db.rows(
+			"SELECT orders_cursor, orders_error_at, blocked_until, blocked_reason FROM `tabMarketplace Store State`"
+		)[0]
+		in_time = (
+			watch.look_began is not None and watch.worker.own_time() - watch.look_ended <= LOOK_EVERY + 1e-3
+		)
+		silenced = not in_time and why == READING and 0 < unread_since <= silent_until
+		watch.unread = watch.look_fails or silenced or self.world.clock.now - cursor > NEWEST_IN_LOOK
 		if not watch.unread:
-			in_time = (
-				watch.look_began is not None
-				and watch.worker.own_time() - watch.look_ended <= LOOK_EVERY + 1e-3
-			)
 			newer(
 				versions,
 				self.book.listed(watch.look_began if in_time else watch.seconds_ago(LOOK_EVERY + 1e-3)),

@@ -229,6 +229,14 @@ class OrderBook:
 			if order.order_id not in known
 		)
 
+	def unknown_returns(self, sku: str, known: Mapping[str, int]) -> int:
+		"""Units of the SKU that orders have given back since the versions in `known`."""
+		return sum(
+			self.orders[order_id].units(number)[sku]
+			- self.orders[order_id].units(self.orders[order_id].last.number)[sku]
+			for order_id, number in known.items()
+		)
+
 
 class SellingMarketplace(SimMarketplace):
 	"""A shop whose numbers buyers change too. A write may be compare-and-set."""

@@ -92,6 +92,7 @@ class SandboxMarketplace(JudgedMarketplace):
 			],
 		}
 		self.told = self.sandbox.control.seed({"shops": [spec]})[0]
+		self.token = self.told["access_token"]
 		self.place_of_sale = self.sandbox.world.shops[SHOP_ID]
 		self.skus: dict[str, Sku] = {sku.id: sku for sku in self.place_of_sale.skus.values()}
 		self.shown = Shown(self)  # type: ignore[assignment]

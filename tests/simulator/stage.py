@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from marketplace_sync.connectors.base import CallResult, Capabilities, Outcome, RowResult, StockLine
+from marketplace_sync.connectors.base import (
+	Account,
+	CallResult,
+	Capabilities,
+	Outcome,
+	RowResult,
+	StockLine,
+	patiently,
+)
+from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.sites.embedded_site import timestamp
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
@@ -12,6 +21,7 @@ from marketplace_sync.stock.outbox import SETTINGS, STOCK, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.turn import DrainReport
 
+from .marketplace import SimConnector
 from .world import STORE, WAREHOUSE, World, _Worker
 
 Answer = Callable[[Sequence[StockLine]], CallResult | None]
@@ -103,6 +113,23 @@ class Stage(World):
 
 	def wake(self) -> None:
 		pass  # the stage's workers run when a test says so
+
+	def worker_with_orders(self, orders: Callable[[], list[RemoteOrder]]) -> type[_Worker]:
+		"""The store imports its orders from now on. A worker that asks for their list gets what `orders` tells, or raises."""
+		self.site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET import_orders = 1")
+		self.site.db.execute("UPDATE `tabMarketplace Store State` SET orders_cursor = %s", (self.clock.now,))
+		self.site.db.commit()
+
+		class Selling(SimConnector):
+			def changed_orders(self, pace, since, until, *, returns=False):
+				yield patiently(pace, orders)
+
+		class Worker(_Worker):
+			def connector(self, store: str) -> SimConnector:
+				account = Account("Simulated", "", "", "app", "secret", access_token=self.world.saved_token)
+				return Selling(account, self.world.shop)
+
+		return Worker
 
 	def later(self, seconds: float, happen: Callable[[], object]) -> None:
 		self.clock.after(seconds, lambda: (happen(), None)[1])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.connectors.base import CallResult, Outcome, ServiceError, StockLine
+from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.stock import rate
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.outbox import MANUAL, MAPPING, MIDNIGHT, SETTINGS, STOCK
@@ -353,6 +356,102 @@ def test_a_retry_after_counts_from_the_answer_while_the_engine_is_held_up():
 	early = [at for at, _lines in stage.sent if at <= answered]
 	assert len(early) == 2, "calls start until the answer is in: nobody knows yet"
 	assert not [at for at, _lines in stage.sent if answered < at < answered + 0.1]
+
+
+def test_a_retry_after_that_the_look_is_told_stops_a_call_that_has_its_thread_already():
+	"""The thread stalls; meanwhile the next slice looks at the orders first, and is told to leave the store alone. The engine
+	is held up before it plans again: the thread has to know by then."""
+	stage = Stage(("A", "B"))
+	stage.everything_is_new()
+	stage.drain()
+	looks: list[float] = []
+
+	def orders() -> list[RemoteOrder]:
+		looks.append(stage.clock.now - stage.began)
+		if len(looks) == 2:
+			raise ServiceError(Outcome.THROTTLED, "slow down", retry_after=2.0)
+		return []
+
+	class Stalled(_Transport):
+		def start(self, call_id, work, at, heard) -> None:
+			super().start(call_id, work, at if looks[1:] else at + 1.0, heard)
+
+	class Worker(stage.worker_with_orders(orders)):
+		def transport(self, max_in_flight: int) -> Stalled:
+			return Stalled(stage, self)
+
+		def checkpoint(self, name: str) -> None:
+			if name.startswith("plan: ") and len(looks) == 2:
+				self.sleep(1.0)
+
+	stage.sent.clear()
+	stage.clock.pass_until(stage.clock.now + 5.0)
+	stage.move("A", 8)
+	stage.later(0.7, lambda: (stage.move("B", 12), stage.fold()))
+	Drain(Worker(stage), STORE, Timing()).run(20)
+	assert looks[1] < looks[0] + 1.0, "the call was to wait in its thread"
+	assert stage.sent and not [at for at, _lines in stage.sent if at < looks[1] + 2.0]
+	assert stage.shop.shown == {"A": 8, "B": 12}
+
+
+def test_what_was_planned_after_a_look_with_a_token_that_is_over_is_not_sent_with_the_next_one():
+	"""The token is rotated for another call before it starts: nobody has looked at the orders since they were refused."""
+	stage = Stage(("A", "B"), calls_per_second=2.0)
+	stage.everything_is_new()
+	stage.drain()
+	happened: list[str] = []
+
+	def orders() -> list[RemoteOrder]:
+		if stage.saved_token != stage.shop.token:
+			happened.append("look refused")
+			raise ServiceError(Outcome.UNAUTHORISED, "token")
+		happened.append("look")
+		return []
+
+	def write(lines: Sequence[StockLine], token: str) -> CallResult:
+		happened.extend(line.sku_id if token == stage.shop.token else "write refused" for line in lines)
+		return really_write(lines, token)
+
+	really_write, stage.shop.write = stage.shop.write, write  # type: ignore[method-assign]
+	stage.clock.pass_until(stage.clock.now + 5.0)
+	stage.latency = 0.5
+	stage.move("A", 8)
+	stage.later(0.1, lambda: setattr(stage.shop, "token", "the next one"))
+	stage.later(0.7, lambda: (stage.move("B", 12), stage.fold()))
+	Drain(stage.worker_with_orders(orders)(stage), STORE, Timing()).run(20)
+	assert happened[:3] == ["look", "write refused", "look refused"], "the race did not come about"
+	assert happened[happened.index("B") - 1] != "look refused"
+	assert stage.shop.shown == {"A": 8, "B": 12}
+
+
+@pytest.mark.parametrize("silence", [0.1, 2.0, 8.0])
+def test_a_list_of_orders_that_is_throttled_each_time_keeps_no_decrease_out(silence: float):
+	"""Each look has the whole store silenced, so what it stands before would never be sent."""
+	stage = Stage(("A", "B"))
+	stage.everything_is_new()
+	stage.drain()
+	answers = [True] * 1000
+
+	def orders() -> list[RemoteOrder]:
+		if answers and answers.pop():
+			raise ServiceError(Outcome.THROTTLED, "slow down", retry_after=silence)
+		return []
+
+	worker = stage.worker_with_orders(orders)
+
+	def drain(seconds: float) -> None:
+		ends = stage.clock.now + seconds
+		while stage.clock.now < ends:
+			Drain(worker(stage), STORE, Timing()).run(20)
+			stage.clock.pass_until(stage.clock.now + 0.5)
+
+	stage.move("A", 4)
+	stage.move("B", 40)
+	drain(20.0)
+	assert stage.shop.shown == {"A": 4, "B": 10}, "the decrease goes, the raise waits for the orders"
+	answers.clear()
+	drain(10.0)
+	assert stage.shop.shown == {"A": 4, "B": 40}
 
 
 def test_a_resync_of_hours_lets_events_pass():

@@ -12,7 +12,7 @@ import pytest
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders.inbox import ATTENTION, UP_TO_DATE, WAITING
 from marketplace_sync.sites.embedded_booking import BookReport, book_due
-from marketplace_sync.sites.embedded_ledger import Ledger
+from marketplace_sync.sites.embedded_ledger import Ledger, Line
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.outbox import MAPPING, OutboxRow, record
 from tests.orders.build import _MADE, NOW, Seller, a_line, an_order
@@ -192,6 +192,45 @@ def test_an_order_that_a_person_closed_is_opened_to_be_cancelled():
 	book(seller, step(S.CANCELLED, a_line("A", 3), number=1))
 	assert bins(seller)["A"] == (10, 0)
 	assert seller.row("O-1", "state") == (UP_TO_DATE,)
+
+
+def test_a_sales_order_that_a_person_closes_reserves_nothing_so_its_stock_is_held():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	[sales_order] = seller.row("O-1", "sales_order")
+	Ledger(seller.site).close_order(sales_order)
+	assert (bins(seller)["A"], seller.held()) == ((10, 0), {("A", WAREHOUSE): 3}), (
+		"in the person's own commit"
+	)
+	assert book(seller) == BookReport(attention=1)
+	assert f"{sales_order} is Closed and reserves nothing" in seller.row("O-1", "reason")[0]
+	assert book(seller, step(S.READY_TO_SHIP, a_line("A", 3), number=1)) == BookReport(attention=1)
+	assert (bins(seller)["A"], seller.held()) == ((10, 0), {("A", WAREHOUSE): 3}), "no invoice is made of it"
+	assert seller.row("O-1", "stock_booked", "holding") == (0, 1)
+	Ledger(seller.site).reopen_order(sales_order)
+	assert (bins(seller)["A"], seller.held()) == ((10, 3), {})
+	assert book(seller) == BookReport(booked=1)
+	assert (bins(seller)["A"], seller.held()) == ((7, 0), {})
+	assert seller.row("O-1", "stock_booked", "holding", "reason") == (1, 0, "")
+
+
+def test_what_was_delivered_of_a_closed_sales_order_is_not_held():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	[sales_order] = seller.row("O-1", "sales_order")
+	ledger = Ledger(seller.site)
+	ledger.deliver([Line("A", 1, WAREHOUSE)], order=sales_order)
+	ledger.close_order(sales_order)
+	assert (bins(seller)["A"], seller.held()) == ((9, 0), {("A", WAREHOUSE): 2})
+
+
+def test_units_that_a_person_takes_out_of_the_sales_order_are_held():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	Ledger(seller.site).update_order(seller.row("O-1", "sales_order")[0], [Line("A", 1, WAREHOUSE)])
+	assert (bins(seller)["A"], seller.held()) == ((10, 1), {("A", WAREHOUSE): 2})
+	assert book(seller) == BookReport(attention=1)
+	assert "has fewer units of A than the order" in seller.row("O-1", "reason")[0]
 
 
 def test_an_unknown_sku_waits_with_its_hold_and_is_booked_once_it_is_mapped():

@@ -175,6 +175,13 @@ function show_state(frm) {
 			alarms.push(__("Not connected: enter the App ID and App Secret, save, then press Connect."));
 		if (one.circuit_open) alarms.push(__("Stopped: {0}", [esc(one.circuit_reason)]));
 		if (one.blocked_until) alarms.push(`${esc(one.blocked_reason)} (${marketplace_sync.time(one.blocked_until)})`);
+		if (one.orders_error)
+			alarms.push(
+				__("Orders could not be read since {0}: {1}", [
+					marketplace_sync.time(one.orders_error_at),
+					esc(one.orders_error),
+				])
+			);
 		if (one.catalogue_error) alarms.push(__("Listings could not be read: {0}", [esc(one.catalogue_error)]));
 		if (one.disabled)
 			alarms.push(__("Disable Stock Update is ticked: nothing is sent. Look at a Dry Run, then untick."));

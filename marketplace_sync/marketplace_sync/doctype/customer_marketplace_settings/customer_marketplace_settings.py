@@ -366,6 +366,6 @@ def close_circuit(store: str) -> None:
 	"""A person acted: what had stopped the store is tried again. In the caller's transaction."""
 	frappe.db.sql(
 		f"UPDATE `tab{STATE}` SET circuit_open = 0, circuit_reason = '', blocked_until = 0, blocked_reason = '',"
-		" failures = 0 WHERE name = %s",
+		" failures = 0, orders_refused_at = 0 WHERE name = %s",
 		(store,),
 	)

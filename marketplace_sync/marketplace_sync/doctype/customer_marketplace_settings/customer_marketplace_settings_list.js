@@ -10,6 +10,7 @@ frappe.listview_settings["Customer Marketplace Settings"] = {
 		if (!one) return [__("Enabled"), "gray", filter];
 		if (!one.connected) return [__("Not Connected"), "red", filter];
 		if (one.circuit_open) return [__("Stopped"), "red", filter];
+		if (one.orders_error) return [__("Orders Not Read"), "orange", filter];
 		return [__("Updating Stock"), "green", filter];
 	},
 	refresh(list) {

@@ -39,6 +39,14 @@ function retry(frm) {
 		.finally(() => frm.reload_doc());
 }
 
+function release(frm) {
+	frappe.confirm(__("Nothing is held for this order any more, so others may buy its items. Go on?"), () =>
+		frappe
+			.xcall("marketplace_sync.api.release_order", { order: frm.doc.name })
+			.finally(() => frm.reload_doc())
+	);
+}
+
 function fetch_again(frm) {
 	const before = frm.doc.modified;
 	frappe.xcall("marketplace_sync.api.fetch_order", { order: frm.doc.name }).then(() => {
@@ -81,6 +89,14 @@ function show_state(frm, details) {
 	if (doc.state === "Up to Date" && doc.reason) headline += `<br>${lines_of(doc.reason)}`;
 	const facts = [];
 	if (held) facts.push(__("Held for it, so that nobody else buys it: {0}", [held]));
+	if (held && !details.imports) {
+		facts.push(
+			__(
+				"Import Orders is not ticked in its store: what becomes of this order is not told here. Press Fetch Again to ask once; or Release when it is over, or was booked by hand."
+			)
+		);
+		frm.add_custom_button(__("Release"), () => release(frm));
+	}
 	if (doc.note) facts.push(`${__("Note of the Marketplace")}: ${esc(doc.note)}`);
 	if (doc.state !== "Up to Date" && doc.attempts && doc.due_at > 0)
 		facts.push(__("Tried again by itself at {0}", [marketplace_sync.time(doc.due_at)]));
@@ -191,6 +207,7 @@ function show_timeline(frm, events) {
 		return (
 			{
 				retry: __("asked to book it again"),
+				release: __("released what was held for it"),
 				"fetch again": __("asked to fetch it from the marketplace"),
 				changed: __("something of it changed"),
 			}[event.summary] || lines_of(event.summary)

@@ -7,6 +7,9 @@ import time
 import frappe
 from frappe.model.document import Document
 
+from marketplace_sync.orders.inbox import forget_buyers
+from marketplace_sync.sites.frappe_site import FrappeSite
+
 
 class MarketplaceOrderEvent(Document):
 	# begin: auto-generated types
@@ -30,8 +33,12 @@ class MarketplaceOrderEvent(Document):
 
 	@staticmethod
 	def clear_old_logs(days: int = 90) -> None:
-		"""Called by Log Settings every day. A push that was not answered yet stays, however old."""
-		frappe.db.delete("Marketplace Order Event", {"at": ("<", time.time() - days * 86_400), "to_fetch": 0})
+		"""Called by Log Settings every day. A push that was not answered yet stays, however old. The buyers' names in orders
+		are kept as long."""
+		before = time.time() - days * 86_400
+		frappe.db.delete("Marketplace Order Event", {"at": ("<", before), "to_fetch": 0})
+		site = FrappeSite()
+		forget_buyers(site.db, site.stamp(before))
 
 
 def on_doctype_update() -> None:

@@ -33,6 +33,7 @@ class MarketplaceStoreState(Document):
 		orders_error_at: DF.Float
 		orders_looked_at: DF.Float
 		orders_polled_at: DF.Float
+		orders_refused_at: DF.Float
 		rate: DF.Float
 		rate_at: DF.Float
 		rate_tat: DF.Float

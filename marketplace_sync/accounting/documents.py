@@ -1,0 +1,171 @@
+"""The rows of Accounting Document: what shall be in a service, and what is known of it there. Pure.
+
+A row is one invoice or receipt of one connection. ERPNext says what is wanted (`want`, in the transaction that submits or
+cancels a document); `sending.py` makes it so. Nothing in a row is an order to act: it is compared with what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from marketplace_sync.sites.port import Database, Site
+
+DOCUMENT, STATE = "Accounting Document", "Accounting State"
+INVOICE, RECEIPT = "Invoice", "Receipt"
+THERE, GONE = "There", "Gone"
+NO, YES, UNCLEAR = "No", "Yes", "Unclear"
+WAITING, SENT, DELETED, ATTENTION, BY_HAND = "Waiting", "Sent", "Deleted", "Needs Attention", "By Hand"
+ATTEMPTS = 8
+"""Tries of a document that the service refuses, over about four hours; then it waits for a person, or for another mapping."""
+FIRST_WAIT, LONGEST_WAIT = 60.0, 7_200.0
+NUMBER_LENGTH = 30
+"""Accurate's limit for the number of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+	"""A document that shall be in the service, or shall not."""
+
+	connection: str
+	kind: str
+	source_doctype: str
+	source: str
+	wanted: str
+	marketplace_order: str = ""
+	store: str = ""
+	note: str = ""
+	"""What a person should know, e.g. that goods came back."""
+
+	@property
+	def name(self) -> str:
+		"""The row's primary key: one row for a document of a connection, whoever asks."""
+		return row_name(self.connection, self.kind, self.source)
+
+
+class Step(str, Enum):
+	"""What to do next for a row."""
+
+	NOTHING = "nothing"
+	CREATE = "create"
+	LOOK_UP = "look up"
+	DELETE = "delete"
+
+
+def row_name(connection: str, kind: str, source: str) -> str:
+	return hashlib.sha1("\0".join((connection, kind, source)).encode()).hexdigest()[:20]
+
+
+def number_of(source: str) -> str:
+	"""The number under which a document of ERPNext is known in the service: its name, with a check sum when it is too long or
+	has characters that a service may mistake."""
+	safe = re.sub(r"[^A-Za-z0-9_-]", "-", source)
+	if safe == source and len(source) <= NUMBER_LENGTH:
+		return source
+	return f"{safe[: NUMBER_LENGTH - 9]}-{hashlib.sha1(source.encode()).hexdigest()[:8]}"
+
+
+def next_step(wanted: str, there: str) -> Step:
+	"""What may be there is looked up first, by its number: no service can be trusted to refuse it twice."""
+	if there == UNCLEAR:
+		return Step.LOOK_UP
+	if (wanted == THERE) == (there == YES):
+		return Step.NOTHING
+	return Step.CREATE if wanted == THERE else Step.DELETE
+
+
+def wait(attempts: int) -> float:
+	"""Seconds until the next try after the `attempts`-th (from 1) that failed."""
+	return min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
+
+
+def want(site: Site, documents: Sequence[Wanted]) -> None:
+	"""Write down what shall be there, in the caller's transaction. What is so already is left as it is.
+
+	A document that a person settled by hand stays theirs.
+	"""
+	now = site.now()
+	stamp = site.stamp(now)
+	documents = sorted(documents, key=lambda one: one.name)
+	site.db.insert_missing(
+		DOCUMENT,
+		(
+			"name", "creation", "modified", "owner", "modified_by", "connection", "kind", "source_doctype", "source",
+			"marketplace_order", "store", "number", "state", "wanted", "there", "version", "in_the_air", "due_at",
+		),
+		[
+			(
+				one.name, stamp, stamp, "Administrator", "Administrator", one.connection, one.kind, one.source_doctype,
+				one.source, one.marketplace_order, one.store, number_of(one.source), WAITING, GONE, NO, 0, "", 0.0,
+			)
+			for one in documents
+		],
+	)  # fmt: skip
+	site.db.update_many(
+		DOCUMENT,
+		("name", "wanted", "note", "now", "stamp"),
+		[(one.name, one.wanted, one.note, now, stamp) for one in documents],
+		"note = CASE WHEN v.note <> '' THEN v.note ELSE t.note END,"
+		f" state = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.state"
+		f" ELSE '{WAITING}' END,"
+		f" due_at = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.due_at"
+		" WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END,"
+		" attempts = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.attempts ELSE 0 END,"
+		" version = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.version ELSE t.version + 1 END,"
+		" wanted = v.wanted, modified = v.stamp",
+	)
+
+
+def replay(site: Site, names: Sequence[str]) -> int:
+	"""Try documents again that wait for a person; returns how many. Does not commit."""
+	now = site.now()
+	return site.db.update_many(
+		DOCUMENT,
+		("name", "now"),
+		[(name, now) for name in sorted(names)],
+		f"state = '{WAITING}', attempts = 0, reason = '', version = t.version + 1,"
+		" due_at = CASE WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END",
+		f"t.state IN ('{ATTENTION}', '{BY_HAND}', '{WAITING}') AND t.in_the_air = ''",
+	)
+
+
+def settle_by_hand(site: Site, names: Sequence[str], who: str) -> int:
+	"""A person has put these right in the service: they are left alone from now on. Returns how many. Does not commit."""
+	return site.db.update_many(
+		DOCUMENT,
+		("name", "why", "now"),
+		[(name, f"Settled by hand by {who}.", site.now()) for name in sorted(names)],
+		f"state = '{BY_HAND}', reason = v.why, due_at = 0, changed_at = v.now",
+		f"t.state = '{ATTENTION}' AND t.in_the_air = ''",
+	)
+
+
+def let_go(site: Site, connection: str, why: str) -> None:
+	"""The books are disconnected: nothing of these documents is done any more. Whoever replays one with other books has it
+	looked up there first, for its ID is of the old ones. Does not commit."""
+	site.db.execute(
+		f"UPDATE `tab{DOCUMENT}` SET state = '{BY_HAND}', reason = %s, due_at = 0, attempts = 0, version = version + 1,"
+		f" there = CASE WHEN there = '{NO}' AND in_the_air = '' THEN '{NO}' ELSE '{UNCLEAR}' END,"
+		" in_the_air = '', remote_id = ''"
+		f" WHERE connection = %s AND (wanted = '{THERE}' OR there <> '{NO}' OR in_the_air <> '')",
+		(why, connection),
+	)
+
+
+def retry_all(site: Site, connection: str) -> None:
+	"""The mapping changed: whatever waits for a person is looked at again. Does not commit."""
+	rows = site.db.rows(
+		f"SELECT name FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s", (connection, ATTENTION)
+	)
+	replay(site, [name for (name,) in rows])
+
+
+def backlog(db: Database, connection: str) -> tuple[int, int]:
+	"""(documents that wait, of these the calls at least that are needed when nothing can be bundled)."""
+	rows = db.rows(
+		f"SELECT COUNT(*) FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s", (connection, WAITING)
+	)
+	return rows[0][0], rows[0][0]

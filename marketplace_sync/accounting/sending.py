@@ -1,0 +1,640 @@
+"""The coordinator of one connection: makes the service have what is wanted, each document exactly once.
+
+One worker at a time (a lease). A document is marked as in the air, and committed, before its call starts; whoever finds
+such a mark of another lease does not know what became of the call. What may be there is looked up by its number before
+anything is sent again, and not before the lost call can no longer be applied.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from marketplace_sync.accounting.documents import (
+	ATTEMPTS,
+	ATTENTION,
+	BY_HAND,
+	DELETED,
+	DOCUMENT,
+	INVOICE,
+	NO,
+	RECEIPT,
+	SENT,
+	STATE,
+	THERE,
+	UNCLEAR,
+	WAITING,
+	YES,
+	Step,
+	next_step,
+	wait,
+)
+from marketplace_sync.accounting.port import AccountingHost, Connection, Held, Source
+from marketplace_sync.connectors.accounting import (
+	EXISTS,
+	SESSION_OVER,
+	Invoice,
+	Moved,
+	Receipt,
+	Recorded,
+	WriteResult,
+)
+from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.stock import lease, rate
+
+LEASE = 120.0
+"""Seconds. Longer than a call may wait for its moment and then take."""
+LONGEST_WAIT = 20.0
+"""Seconds until a call's moment beyond which the coordinator gives up for now."""
+UNAVAILABLE_WAIT = 30.0
+TRIAL_EVERY = 3_600.0
+"""Seconds after which a connection that was stopped is tried again."""
+DEPENDS_WAIT = 60.0
+"""Seconds until a receipt looks again whether its invoices are there, if nothing tells it before."""
+CENT = Decimal("0.005")
+
+
+@dataclass(slots=True)
+class SendReport:
+	"""What one run did. Counts of documents, except `calls`."""
+
+	calls: int = 0
+	created: int = 0
+	deleted: int = 0
+	looked_up: int = 0
+	attention: int = 0
+	more: bool = False
+	"""Time ran out with work left: call again."""
+	next_due: float | None = None
+	why_not: str = ""
+	"""Why nothing was done at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+	"""A row of Accounting Document as it was when its call was planned."""
+
+	name: str
+	kind: str
+	source_doctype: str
+	source: str
+	number: str
+	marketplace_order: str
+	wanted: str
+	there: str
+	version: int
+	attempts: int
+	remote_id: str
+	total: float
+
+	@property
+	def step(self) -> Step:
+		return next_step(self.wanted, self.there)
+
+	@property
+	def recorded(self) -> Recorded:
+		return Recorded(self.remote_id, self.number)
+
+	@property
+	def as_source(self) -> Source:
+		return Source(self.name, self.kind, self.source_doctype, self.source, self.number)
+
+
+_COLUMNS = (
+	"name, kind, source_doctype, source, number, COALESCE(marketplace_order, ''), wanted, there, version, attempts,"
+	" COALESCE(remote_id, ''), total"
+)
+
+
+class _TooLate(Exception):
+	"""The moment of a call has passed before it could start."""
+
+
+@dataclass(slots=True)
+class _Call:
+	"""One call and the documents in it."""
+
+	step: Step
+	rows: list[_Row]
+	work: Callable[[], Any]
+	"""Gives a WriteResult for each row, or for LOOK_UP the found by number."""
+	documents: list[Invoice | Receipt] = field(default_factory=list)
+
+
+def send(host: AccountingHost, connection: str, *, seconds: float = 20.0) -> SendReport:
+	"""Send what is due for one connection, for about `seconds` (calls in the air are waited for). Commits.
+
+	Does nothing, and says why, when the connection is off, not connected, stopped or blocked, or when another worker is at
+	it. Raises LookupError for an unknown connection.
+	"""
+	return _Sending(host, connection).run(seconds)
+
+
+class _Sending:
+	def __init__(self, host: AccountingHost, name: str):
+		self.host, self.site, self.name = host, host.site, name
+		self.report = SendReport()
+		self.token = 0
+		self.stopped = False
+		self.trial = False
+		"""The connection had been stopped, and this is the hourly trial."""
+		self.renewals = 0
+		"""Sessions and tokens renewed since the last call that worked: a second in a row stops the connection."""
+
+	def run(self, seconds: float) -> SendReport:
+		site = self.site
+		ends = site.now() + seconds
+		site.db.commit()
+		settings = self.host.connection(self.name)
+		self.capabilities = self.host.capabilities(self.name)
+		self.report.why_not = self._why_not(settings)
+		site.db.commit()
+		if self.report.why_not:
+			return self.report
+		try:
+			self.connector = self.host.connector(self.name)
+		except ValueError as error:
+			self.report.why_not = str(error)
+			return self.report
+		holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+		token = lease.acquire(site, self.name, holder, LEASE, STATE)
+		if token is None:
+			self.report.why_not = "Another worker is sending for this connection."
+			return self.report
+		self.token = token
+		self.normal = rate.normal_rate(settings.calls_per_second, self.capabilities.calls_per_second)
+		try:
+			self._recover()
+			self._work(ends)
+		except lease.LeaseLost:
+			site.db.rollback()
+		finally:
+			lease.release(site, self.name, token, STATE)
+		due = site.db.rows(
+			f"SELECT MIN(due_at) FROM `tab{DOCUMENT}` WHERE connection = %s AND due_at > 0 AND in_the_air = ''",
+			(self.name,),
+		)[0][0]
+		site.db.commit()
+		self.report.next_due = due
+		self.report.more = due is not None and due <= site.now() and not self.stopped
+		return self.report
+
+	def _why_not(self, settings: Connection) -> str:
+		state = self.site.db.rows(
+			f"SELECT circuit_open, circuit_reason, circuit_at, blocked_until, blocked_reason FROM `tab{STATE}`"
+			" WHERE name = %s",
+			(self.name,),
+		)
+		if not state:
+			raise LookupError(f"Connection {self.name} has no Accounting State: save it again.")
+		circuit_open, reason, stopped_at, blocked_until, blocked_reason = state[0]
+		self.trial = bool(circuit_open and stopped_at + TRIAL_EVERY <= self.site.now())
+		if not settings.connected:
+			return "The connection is not complete: follow its checklist."
+		if not settings.send_invoices:
+			return "Send Invoices is not ticked."
+		if circuit_open and not self.trial:
+			return f"Stopped: {reason}"
+		if blocked_until > self.site.now():
+			self.report.next_due = blocked_until
+			return f"Waiting: {blocked_reason}"
+		return ""
+
+	# -- the loop ----------------------------------------------------------------------------------------------------
+	def _work(self, ends: float) -> None:
+		site, limit = self.site, self.capabilities.max_in_flight
+		transport = site.transport(limit)
+		air: dict[int, _Call] = {}
+		started = 0
+		try:
+			while True:
+				idle = False
+				while len(air) < limit and not self.stopped and site.now() < ends:
+					call = self._plan()
+					if call is None:
+						idle = True
+						break
+					at = self._moment()
+					if at is None:
+						self._give_back(call.rows)
+						site.db.commit()
+						self.stopped = True
+						break
+					started += 1
+					air[started] = call
+					self.report.calls += 1
+					latest = at + LONGEST_WAIT
+					transport.start(started, partial(self._in_time, call.work, latest), at)
+				if not air:
+					if idle or self.stopped or site.now() >= ends:
+						return
+					continue
+				for number, answer in transport.finished(5.0):
+					self._settle(air.pop(number), answer)
+				self._hold()
+				site.db.commit()
+		finally:
+			transport.close()
+			for number, answer in transport.finished(0.0):
+				self._settle(air.pop(number), answer)
+
+	def _hold(self) -> None:
+		lease.hold(self.site, self.name, self.token, LEASE, STATE)
+
+	def _in_time(self, work: Callable[[], Any], latest: float) -> Any:
+		"""In the call's thread: a machine that was suspended must not send what others have looked up meanwhile."""
+		if self.site.now() > latest:
+			raise _TooLate
+		return work()
+
+	def _moment(self) -> float | None:
+		"""When the next call may start; None = too far away to wait for it here. Commits."""
+		site = self.site
+		self._hold()
+		cut, cut_at = site.db.rows(f"SELECT rate, rate_at FROM `tab{STATE}` WHERE name = %s", (self.name,))[0]
+		speed = rate.current_rate(self.normal, cut, cut_at, site.now())
+		slot = rate.reserve(site, self.name, speed, 1, STATE)
+		if slot.first - site.now() > LONGEST_WAIT:
+			site.db.rollback()
+			return None
+		site.db.commit()
+		return slot.first
+
+	# -- what is next --------------------------------------------------------------------------------------------------
+	def _recover(self) -> None:
+		"""Calls of a coordinator that died: nobody knows what became of them."""
+		now = self.site.now()
+		self._hold()
+		self.site.db.execute(
+			f"UPDATE `tab{DOCUMENT}` SET there = '{UNCLEAR}', in_the_air = '', due_at = %s,"
+			" reason = 'Sending was interrupted: it is looked up before it is sent again.'"
+			" WHERE connection = %s AND in_the_air <> ''",
+			(now + self.capabilities.call_timeout + self.capabilities.applies_within, self.name),
+		)
+		self.site.db.commit()
+
+	def _plan(self) -> _Call | None:
+		"""The next call, its documents marked as in the air; None = nothing is due. Commits."""
+		site = self.site
+		while True:
+			site.db.commit()
+			self._hold()
+			bulk = max(self.capabilities.invoices_per_call, self.capabilities.numbers_per_look_up)
+			rows = [
+				_Row(*row)
+				for row in site.db.rows(
+					f"SELECT {_COLUMNS} FROM `tab{DOCUMENT}` WHERE connection = %s AND due_at > 0 AND due_at <= %s"
+					" AND in_the_air = '' ORDER BY due_at, creation, name LIMIT %s",
+					(self.name, site.now(), bulk),
+				)
+			]
+			if not rows:
+				site.db.commit()
+				return None
+			call = self._call_of(rows)
+			if call is not None:
+				totals = [float(one.total) for one in call.documents if isinstance(one, Invoice)]
+				site.db.update_many(
+					DOCUMENT,
+					("name", "step", "token", "total"),
+					[
+						(row.name, call.step.value, self.token, totals[at] if totals else row.total)
+						for at, row in enumerate(call.rows)
+					],
+					"in_the_air = v.step, lease = v.token, total = v.total",
+				)
+			site.db.commit()
+			site.checkpoint("accounting: planned")
+			if call is not None:
+				return call
+
+	def _call_of(self, rows: Sequence[_Row]) -> _Call | None:
+		"""One call for the first rows that go together; None when all that could be done needed no call."""
+		first = next((row for row in rows if not self._done_already(row)), None)
+		if first is None:
+			return None
+		alike = [
+			row
+			for row in rows
+			if row.kind == first.kind and row.step is first.step and not self._done_already(row, write=False)
+		]
+		if first.step is Step.LOOK_UP:
+			return self._look_up(alike)
+		if first.step is Step.DELETE:
+			return self._delete(first)
+		return self._create(alike if first.kind == INVOICE else [first])
+
+	def _done_already(self, row: _Row, write: bool = True) -> bool:
+		if row.step is not Step.NOTHING:
+			return False
+		if write:
+			self._rest(row, {})
+		return True
+
+	def _look_up(self, rows: list[_Row]) -> _Call | None:
+		connector = self.connector
+		if rows[0].kind == RECEIPT:
+			row = rows[0]
+			try:
+				receipt = self.host.compose(self.name, row.as_source)
+			except Held:
+				receipt = None
+			invoice = receipt.invoices[0][0] if isinstance(receipt, Receipt) and receipt.invoices else ""
+
+			def find_one() -> dict[str, Recorded]:
+				found = connector.find_receipt(row.number, invoice)
+				return {row.number: found} if found else {}
+
+			return _Call(Step.LOOK_UP, [row], find_one)
+		rows = rows[: self.capabilities.numbers_per_look_up]
+		return _Call(Step.LOOK_UP, rows, partial(connector.find_invoices, [row.number for row in rows]))
+
+	def _delete(self, row: _Row) -> _Call | None:
+		if row.kind == INVOICE and (receipts := self._receipts_there(row)):
+			self._later(row, f"Its receipt {receipts} is taken back first.", DEPENDS_WAIT)
+			return None
+		work = self.connector.delete_invoice if row.kind == INVOICE else self.connector.delete_receipt
+		return _Call(Step.DELETE, [row], partial(_alone, work, row.recorded))
+
+	def _receipts_there(self, row: _Row) -> str:
+		rows = self.site.db.rows(
+			f"SELECT number FROM `tab{DOCUMENT}` WHERE connection = %s AND kind = '{RECEIPT}' AND marketplace_order = %s"
+			f" AND marketplace_order <> '' AND there <> '{NO}'",
+			(self.name, row.marketplace_order),
+		)
+		return ", ".join(number for (number,) in rows)
+
+	def _create(self, rows: list[_Row]) -> _Call | None:
+		# What was tried before may be there in spite of all: alone the service can refuse it.
+		rows = rows[:1] if rows[0].attempts else [row for row in rows if not row.attempts]
+		rows = rows[: self.capabilities.invoices_per_call]
+		ready: list[_Row] = []
+		documents: list[Any] = []
+		for row in rows:
+			try:
+				document = self.host.compose(self.name, row.as_source)
+			except Held as error:
+				self._refuse(row, str(error))
+				continue
+			if missing := self._missing_invoices(document):
+				self._later(row, f"Waits until {', '.join(missing)} is there.", DEPENDS_WAIT)
+				continue
+			ready.append(row)
+			documents.append(document)
+		if not ready:
+			return None
+		if ready[0].kind == INVOICE:
+			work = partial(self.connector.create_invoices, documents)
+		else:
+			work = partial(_alone, self.connector.create_receipt, documents[0])
+		return _Call(Step.CREATE, ready, work, documents)
+
+	def _missing_invoices(self, document: Invoice | Receipt) -> list[str]:
+		if not isinstance(document, Receipt):
+			return []
+		numbers = [number for number, _amount in document.invoices]
+		if not numbers:
+			return []
+		there = {
+			number
+			for (number,) in self.site.db.rows(
+				f"SELECT number FROM `tab{DOCUMENT}` WHERE connection = %s AND kind = '{INVOICE}'"
+				f" AND (there = '{YES}' AND wanted = '{THERE}' OR state = '{BY_HAND}')"
+				f" AND number IN ({', '.join(['%s'] * len(numbers))})",
+				(self.name, *numbers),
+			)
+		}
+		return [number for number in numbers if number not in there]
+
+	# -- what came of it -------------------------------------------------------------------------------------------------
+	def _settle(self, call: _Call, answer: Any) -> None:
+		"""Write down what a call's answer means for its documents, under the lease. Commits."""
+		site = self.site
+		site.checkpoint("accounting: answered")
+		site.db.rollback()
+		self._hold()
+		if isinstance(answer, BaseException):
+			self._failed(call, answer)
+		else:
+			self._works()
+			for at, row in enumerate(call.rows):
+				if call.step is Step.LOOK_UP:
+					self._found(row, answer.get(row.number))
+				elif at < len(answer):
+					total = call.documents[at].total if call.documents and row.kind == INVOICE else None
+					self._written(row, call.step, answer[at], total)
+				else:
+					self._doubt(row, "The service's answer leaves it out.")
+		site.db.commit()
+		site.checkpoint("accounting: settled")
+
+	def _works(self) -> None:
+		self.renewals = 0
+		if self.trial:
+			self.trial = False
+			self.site.db.execute(f"UPDATE `tab{STATE}` SET circuit_open = 0 WHERE name = %s", (self.name,))
+
+	def _found(self, row: _Row, found: Recorded | None) -> None:
+		self.report.looked_up += 1
+		now = self.site.now()
+		# `changed_at`: a stock reading that began before can't know whether it counted this document.
+		if found is None:
+			self._update(row, there=NO, changed_at=now, due_at=now, reason="")
+		elif row.wanted == THERE:
+			self._there(row, found, Decimal(repr(row.total)) if row.kind == INVOICE else None)
+		else:
+			self._update(row, there=YES, changed_at=now, due_at=now, reason="", **_remote(found))
+
+	def _written(self, row: _Row, step: Step, result: WriteResult, total: Decimal | None) -> None:
+		now = self.site.now()
+		if result.outcome is Outcome.ACKNOWLEDGED and step is Step.DELETE:
+			self.report.deleted += 1
+			self._rest(row, {"there": NO, "changed_at": now, "remote_id": ""})
+			self._tell_dependants(row)
+		elif result.outcome is Outcome.ACKNOWLEDGED:
+			self.report.created += 1
+			self._there(row, result.recorded, total)
+		elif result.outcome is Outcome.REJECTED and result.code == EXISTS:
+			self._update(
+				row, there=UNCLEAR, due_at=now, attempts=row.attempts + 1, reason=result.message[:500]
+			)
+		elif result.outcome is Outcome.AMBIGUOUS:
+			self._doubt(row, result.message)
+		elif result.outcome is Outcome.REJECTED:
+			self._refuse(row, result.message)
+		else:
+			self._later(row, result.message, UNAVAILABLE_WAIT)
+
+	def _there(self, row: _Row, recorded: Recorded | None, total: Decimal | None) -> None:
+		"""It is there, and nothing more is to be done unless its total is not ours."""
+		changes = {"there": YES, "changed_at": self.site.now(), **_remote(recorded)}
+		told = recorded.total if recorded else None
+		if total is not None and told is not None and abs(told - total) >= CENT:
+			self.report.attention += 1
+			why = f"The service's total is {told:,f}, {total:,f} is right. Correct it there, then press Settled by Hand."
+			self._update(row, **changes, state=ATTENTION, reason=why, due_at=0.0)
+		else:
+			self._rest(row, changes)
+			self._tell_dependants(row)
+
+	def _failed(self, call: _Call, error: BaseException) -> None:
+		"""The whole call came to nothing, or nobody knows."""
+		now = self.site.now()
+		if isinstance(error, _TooLate):
+			self._give_back(call.rows)
+			return
+		if isinstance(error, Moved):
+			self._give_back(call.rows)
+			self._renewed(lambda: self.host.save_session(self.name, host=error.host), str(error))
+			return
+		if not isinstance(error, ServiceError):
+			if not isinstance(error, Exception):
+				raise error
+			error = ServiceError(Outcome.AMBIGUOUS, f"{type(error).__name__} while it was sent")
+		text = str(error)
+		if error.outcome is Outcome.UNAUTHORISED:
+			self._give_back(call.rows)
+			self._renewed(partial(self._renew, error.code == SESSION_OVER), text)
+		elif error.outcome is Outcome.MISCONFIGURED:
+			self._give_back(call.rows)
+			self._open_circuit(text)
+		elif error.outcome is Outcome.THROTTLED:
+			until = now + (error.retry_after if error.retry_after is not None else UNAVAILABLE_WAIT)
+			rate.slow_down(self.site, self.name, self.normal, until, text, STATE)
+			self._give_back(call.rows)
+		elif error.outcome is Outcome.REFUSED:
+			until = now + (error.retry_after if error.retry_after is not None else UNAVAILABLE_WAIT)
+			rate.block(self.site, self.name, until, text, STATE)
+			self._give_back(call.rows)
+			self.stopped = True
+		elif error.outcome is Outcome.REJECTED:
+			if len(call.rows) > 1:
+				# Refused as a whole: each alone tells which one it is.
+				for row in call.rows:
+					self._update(row, attempts=max(1, row.attempts), due_at=now, reason=text[:500])
+			else:
+				self._refuse(call.rows[0], text)
+		else:
+			for row in call.rows:
+				if call.step is Step.LOOK_UP:
+					self._later(row, text, UNAVAILABLE_WAIT)
+				else:
+					self._doubt(row, text)
+
+	def _renewed(self, cure: Callable[[], Any], why: str) -> None:
+		"""Have the connection cured once; the second time in a row it is stopped."""
+		self.site.db.commit()
+		self.renewals += 1
+		if self.renewals > 2:
+			self._hold()
+			self._open_circuit(why)
+			return
+		try:
+			cure()
+			self.connector = self.host.connector(self.name)
+		except (ServiceError, ValueError, Moved) as error:
+			self.site.db.rollback()
+			self._hold()
+			passing = isinstance(error, ServiceError) and error.outcome in (
+				Outcome.REFUSED,
+				Outcome.THROTTLED,
+				Outcome.AMBIGUOUS,
+			)
+			if passing:
+				rate.block(self.site, self.name, self.site.now() + UNAVAILABLE_WAIT, str(error), STATE)
+				self.stopped = True
+			else:
+				self._open_circuit(str(error))
+
+	def _renew(self, session_only: bool) -> None:
+		account = self.connector.account
+		if not session_only and not self.host.refresh_tokens(self.name, account.access_token):
+			raise ServiceError(
+				Outcome.UNAUTHORISED, "The service does not accept our authorisation any more."
+			)
+		fresh = self.host.connector(self.name)
+		if session_only and self.capabilities.has_databases and fresh.account.session == account.session:
+			session = fresh.open_database(account.database_id)
+			self.host.save_session(self.name, host=session.host, session=session.session)
+
+	def _open_circuit(self, why: str) -> None:
+		now = self.site.now()
+		self.stopped = True
+		self.site.db.execute(
+			f"UPDATE `tab{STATE}` SET circuit_open = 1, circuit_reason = %s, circuit_at = %s WHERE name = %s",
+			(why[:500], now, self.name),
+		)
+		self.host.notify(self.name, "Sending to the accounting service has stopped", why)
+
+	# -- rows --------------------------------------------------------------------------------------------------------
+	def _give_back(self, rows: Sequence[_Row]) -> None:
+		"""Certainly not processed: as if they had not been planned."""
+		for row in rows:
+			self._update(row)
+
+	def _rest(self, row: _Row, changes: dict[str, Any]) -> None:
+		"""What is wanted is so."""
+		state = SENT if row.wanted == THERE else DELETED
+		self._update(row, **changes, state=state, attempts=0, reason="", due_at=0.0)
+
+	def _later(self, row: _Row, why: str, seconds: float) -> None:
+		self._update(row, reason=why[:500], due_at=self.site.now() + seconds)
+
+	def _doubt(self, row: _Row, why: str) -> None:
+		"""Nobody knows whether it was applied: look, once it can't be applied any more."""
+		due = self.site.now() + self.capabilities.applies_within
+		self._update(row, there=UNCLEAR, attempts=row.attempts + 1, reason=why[:500], due_at=due)
+
+	def _refuse(self, row: _Row, why: str) -> None:
+		"""It can't be written as it is: a few tries more, then it waits for a person."""
+		attempts = row.attempts + 1
+		due = self.site.now() + wait(attempts) if attempts < ATTEMPTS else 0.0
+		self.report.attention += 1
+		self._update(row, state=ATTENTION, attempts=attempts, reason=why[:500], due_at=due)
+
+	def _update(self, row: _Row, **changes: Any) -> None:
+		"""Write what was learned. Where something else is wanted meanwhile, the state stays and it is due at once, except for
+		one that may be there: that is looked up in its time."""
+		now = self.site.now()
+		columns, values = "", []
+		for column, value in changes.items():
+			if column in ("state", "due_at", "attempts"):
+				other = {"state": "state", "attempts": "attempts"}.get(column, "%s")
+				columns += f", `{column}` = CASE WHEN version = %s THEN %s ELSE {other} END"
+				values += [row.version, value]
+				if column == "due_at":
+					values.append(value if changes.get("there", row.there) == UNCLEAR else now)
+			else:
+				columns += f", `{column}` = %s"
+				values.append(value)
+		self.site.db.execute(
+			f"UPDATE `tab{DOCUMENT}` SET in_the_air = '', modified = %s{columns} WHERE name = %s",
+			(self.site.stamp(now), *values, row.name),
+		)
+
+	def _tell_dependants(self, row: _Row) -> None:
+		"""What waits for this document of the same order may go on."""
+		if row.marketplace_order:
+			now = self.site.now()
+			self.site.db.execute(
+				f"UPDATE `tab{DOCUMENT}` SET due_at = %s WHERE connection = %s AND marketplace_order = %s AND name <> %s"
+				f" AND state = '{WAITING}' AND in_the_air = '' AND there <> '{UNCLEAR}' AND due_at > %s",
+				(now, self.name, row.marketplace_order, row.name, now),
+			)
+
+
+def _alone(work: Callable[[Any], WriteResult], document: Any) -> list[WriteResult]:
+	return [work(document)]
+
+
+def _remote(found: Recorded | None) -> dict[str, Any]:
+	if found is None:
+		return {}
+	total = {} if found.total is None else {"remote_total": float(found.total)}
+	return {"remote_id": found.remote_id, **total}

@@ -1,0 +1,273 @@
+"""Each document exactly once, whatever the service answers and wherever a worker dies."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from decimal import Decimal
+
+import pytest
+
+from marketplace_sync.accounting import documents
+from marketplace_sync.accounting.documents import ATTEMPTS, Step, next_step, number_of
+from marketplace_sync.connectors.accounting import Moved
+from marketplace_sync.connectors.base import Outcome, ServiceError
+from tests.accounting.stage import CONNECTION, GONE, THERE, Stage, any_fault, total_of
+
+
+def test_sent_in_bulk_and_at_rest() -> None:
+	stage = Stage(bulk=5)
+	stage.want(*(f"SI-{n}" for n in range(12)))
+	report = stage.send()
+	assert stage.numbers() == sorted(f"SI-{n}" for n in range(12))
+	assert [size for _at, _what, size in stage.service.calls] == [5, 5, 2]
+	assert (report.created, report.next_due) == (12, None)
+	assert {row["state"] for row in stage.rows().values()} == {"Sent"}
+	assert stage.send().calls == 0
+
+
+def test_cancelled_before_it_was_sent_needs_no_call() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.want("SI-1", wanted=GONE)
+	stage.send()
+	assert (stage.state("SI-1"), stage.service.calls) == ("Deleted", [])
+
+
+def test_cancelled_and_made_again() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.send()
+	stage.want("SI-1", wanted=GONE)
+	stage.send()
+	assert (stage.state("SI-1"), stage.numbers()) == ("Deleted", [])
+	stage.want("SI-1")
+	stage.send()
+	assert (stage.state("SI-1"), stage.numbers()) == ("Sent", ["SI-1"])
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_lost_answer_makes_no_second_invoice(fault: str, refuses: bool) -> None:
+	stage = Stage(refuses_repeats=refuses)
+	stage.want("SI-1", "SI-2")
+	stage.service.faults = [lambda what: fault]
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1", "SI-2"]
+	assert [what for _at, what, _size in stage.service.calls] == ["create", "look up"]
+	assert {row["state"] for row in stage.rows().values()} == {"Sent"}
+
+
+def test_cancelled_while_nobody_knows_whether_it_is_there() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: "late"]
+	stage.send()
+	stage.want("SI-1", wanted=GONE)
+	stage.until_quiet()
+	assert (stage.numbers(), stage.state("SI-1")) == ([], "Deleted")
+
+
+def test_cancelled_while_it_is_in_the_air() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: stage.want("SI-1", wanted=GONE)]
+	stage.until_quiet()
+	assert (stage.numbers(), stage.state("SI-1")) == ([], "Deleted")
+
+
+@pytest.mark.parametrize("point", ["accounting: planned", "accounting: answered"])
+def test_killed_between_two_steps(point: str) -> None:
+	stage = Stage()
+	stage.want("SI-1", "SI-2", "SI-3")
+	stage.die_at(point)
+	stage.die()
+	assert {row["in_the_air"] for row in stage.rows().values()} == {"create"}
+	assert "Another worker" in stage.send().why_not, "its lease stands"
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1", "SI-2", "SI-3"]
+
+
+def test_refused_invoices_stop_after_a_few_tries_and_can_be_replayed() -> None:
+	stage = Stage()
+	stage.want("BAD-1", "SI-1")
+	stage.until_quiet(hours=48)
+	row = stage.rows()["BAD-1"]
+	assert (row["state"], row["attempts"], row["reason"]) == (
+		"Needs Attention",
+		ATTEMPTS,
+		"The item is unknown.",
+	)
+	assert stage.numbers() == ["SI-1"], "the other one of the call is there"
+	calls = len(stage.service.calls)
+	assert stage.send().calls == 0
+	name = documents.row_name(CONNECTION, documents.INVOICE, "BAD-1")
+	assert documents.replay(stage.site, [name]) == 1
+	stage.site.db.commit()
+	assert stage.state("BAD-1") == "Waiting"
+	stage.send()
+	assert len(stage.service.calls) == calls + 1
+
+
+def test_settled_by_hand_is_left_alone() -> None:
+	stage = Stage()
+	stage.want("BAD-1")
+	stage.send()
+	name = documents.row_name(CONNECTION, documents.INVOICE, "BAD-1")
+	assert documents.settle_by_hand(stage.site, [name], "somebody") == 1
+	stage.want("BAD-1", wanted=GONE)
+	assert (stage.state("BAD-1"), stage.send().calls) == ("By Hand", 0)
+
+
+def test_what_cannot_be_written_waits_with_its_reason() -> None:
+	stage = Stage()
+	stage.held["SI-1"] = "Map the account Marketplace Shipping."
+	stage.want("SI-1", "SI-2")
+	stage.send()
+	assert stage.numbers() == ["SI-2"]
+	assert stage.rows()["SI-1"]["reason"] == "Map the account Marketplace Shipping."
+	stage.held.clear()
+	documents.retry_all(stage.site, CONNECTION)
+	stage.send()
+	assert stage.numbers() == ["SI-1", "SI-2"]
+
+
+def test_another_total_than_ours_is_shown() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: "late"]
+	stage.send()
+	stage.clock.pass_until(stage.clock.now + 60)
+	stage.service.invoices[0].total += Decimal("0.01")
+	stage.until_quiet()
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["there"]) == ("Needs Attention", "Yes")
+	assert f"{total_of('SI-1'):,f} is right" in row["reason"]
+
+
+def test_a_receipt_waits_for_its_invoice_and_goes_first() -> None:
+	stage = Stage()
+	stage.held["SI-1"] = "Not mapped."
+	stage.pay("PE-1", "SI-1", order="O")
+	stage.want("SI-1", order="O")
+	stage.send()
+	assert "Waits until SI-1" in stage.rows()["PE-1"]["reason"]
+	stage.held.clear()
+	documents.retry_all(stage.site, CONNECTION)
+	stage.send()
+	assert ([one.number for one in stage.service.receipts], stage.numbers()) == (["PE-1"], ["SI-1"])
+	assert stage.state("PE-1") == "Sent"
+	stage.service.calls.clear()
+	stage.want("SI-1", wanted=GONE, order="O")
+	stage.pay("PE-1", "SI-1", wanted=GONE, order="O")
+	stage.until_quiet()
+	assert (stage.service.receipts, stage.service.invoices) == ([], [])
+
+
+def test_a_session_that_is_over_is_opened_again() -> None:
+	stage = Stage()
+	stage.service.session = "s2"
+	stage.want("SI-1")
+	stage.send()
+	assert (stage.numbers(), stage.session) == (["SI-1"], "s2")
+
+
+def test_the_database_moves() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: Moved("https://other")]
+	stage.send()
+	assert (stage.numbers(), stage.address) == (["SI-1"], "https://other")
+
+
+def test_no_authorisation_stops_the_connection_and_says_so_once() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	refusal = ServiceError(Outcome.UNAUTHORISED, "The token is dead.")
+	stage.service.faults = [lambda what: refusal] * 3
+	stage.send()
+	assert len(stage.notices) == 1
+	assert "Stopped" in stage.send().why_not
+	stage.service.faults = []
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1"], "an hour later it is tried again"
+
+
+def test_throttling_slows_down_and_loses_nothing() -> None:
+	stage = Stage(bulk=1, in_flight=1)
+	stage.want(*(f"SI-{n}" for n in range(10)))
+	throttled = ServiceError(Outcome.THROTTLED, "slow down", retry_after=7.0)
+	stage.service.faults = [lambda what: None, lambda what: throttled]
+	stage.until_quiet()
+	assert len(stage.numbers()) == 10
+	moments = [at for at, _what, _size in stage.service.calls]
+	assert moments[2] - moments[1] >= 7.0 - stage.latency
+
+
+def test_calls_are_spaced_by_the_rate() -> None:
+	stage = Stage(bulk=1, in_flight=4, latency=0.0)
+	stage.want(*(f"SI-{n}" for n in range(40)))
+	stage.until_quiet()
+	moments = [at for at, _what, _size in stage.service.calls]
+	spacing = [after - before for before, after in itertools.pairwise(moments)]
+	assert min(spacing) >= 1 / 5.0
+	assert (moments[-1] - moments[0]) <= 39 / 5.0 / 0.9, "at least nine tenths of the limit are used"
+
+
+def test_switched_off_keeps_what_is_to_be_sent() -> None:
+	stage = Stage()
+	stage.on = False
+	stage.want("SI-1")
+	assert "Send Invoices" in stage.send().why_not
+	stage.on = True
+	stage.send()
+	assert stage.numbers() == ["SI-1"]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_any_faults_and_deaths_end_right(seed: int) -> None:
+	rng = random.Random(seed)
+	stage = Stage(
+		bulk=rng.choice((1, 3, 10)), numbers=rng.choice((1, 4)), in_flight=rng.choice((1, 3)),
+		refuses_repeats=rng.random() < 0.5,
+	)  # fmt: skip
+	sources = [f"SI-{n}" for n in range(rng.randint(1, 14))]
+	wanted: dict[str, str] = {}
+	paid: dict[str, str] = {}
+	for _round in range(rng.randint(2, 8)):
+		for source in rng.sample(sources, rng.randint(1, len(sources))):
+			wanted[source] = rng.choice((THERE, THERE, GONE))
+			stage.want(source, wanted=wanted[source], order=source)
+			if rng.random() < 0.4 or source in paid:
+				paid[source] = wanted[source]
+				stage.pay(f"PE-{source}", source, wanted=wanted[source], order=source)
+		stage.service.faults = [any_fault(rng) for _ in range(rng.randint(0, 6))]
+		if rng.random() < 0.5:
+			stage.die_at(
+				rng.choice(("accounting: planned", "accounting: answered", "accounting: settled")),
+				rng.randint(1, 4),
+			)
+		stage.die(rng.choice((1.0, 30.0)))
+		stage.deaths.clear()
+		stage.clock.pass_until(stage.clock.now + rng.choice((0.0, 10.0, 200.0)))
+	stage.until_quiet()
+	there = sorted(source for source, want in wanted.items() if want == THERE)
+	assert stage.numbers() == there
+	assert sorted(one.number for one in stage.service.receipts) == sorted(
+		f"PE-{source}" for source, want in paid.items() if want == THERE
+	)
+	assert {row["state"] for row in stage.rows().values()} <= {"Sent", "Deleted"}
+
+
+def test_next_step() -> None:
+	assert next_step(THERE, "No") is Step.CREATE
+	assert next_step(GONE, "Yes") is Step.DELETE
+	assert next_step(THERE, "Yes") is next_step(GONE, "No") is Step.NOTHING
+	assert next_step(THERE, "Unclear") is next_step(GONE, "Unclear") is Step.LOOK_UP
+
+
+def test_numbers_are_short_and_tell_documents_apart() -> None:
+	assert number_of("ACC-SINV-2026-00001") == "ACC-SINV-2026-00001"
+	long = ["A" * 40 + end for end in "12"]
+	assert len({number_of(one) for one in long}) == 2
+	assert max(len(number_of(one)) for one in long) <= 30
