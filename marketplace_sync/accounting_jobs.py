@@ -81,7 +81,8 @@ def book_stock_in(stock_in: str, show_to: str = "") -> None:
 	from marketplace_sync.erpnext.stock_in import book_stock_in as work
 
 	connection = frappe.db.get_value(STOCK_IN, stock_in, "connection")
-	made = _working(connection, show_to, lambda: work(FrappeAccounting(), stock_in), "stock_error")
+	progress = background.progress(show_to, STOCK_IN, stock_in, _("Booking stock"))
+	made = _working(connection, show_to, lambda: work(FrappeAccounting(), stock_in, progress), "stock_error")
 	if made is not None:
 		background.tell(show_to, _title(connection), _("Stock Reconciliations: {0}").format(len(made)))
 

@@ -9,7 +9,7 @@ import frappe
 from frappe import _
 from frappe.utils import escape_html
 
-MINUTES = 15
+SECONDS = 15 * 60
 
 
 def ask(kind: str, name: str, url_of: Callable[[str], str]) -> str:
@@ -20,7 +20,7 @@ def ask(kind: str, name: str, url_of: Callable[[str], str]) -> str:
 	state = secrets.token_urlsafe(32)
 	url = url_of(state)
 	frappe.cache.set_value(
-		_key(kind, state), {"name": name, "user": frappe.session.user}, expires_in_sec=MINUTES * 60
+		_key(kind, state), {"name": name, "user": frappe.session.user}, expires_in_sec=SECONDS
 	)
 	return url
 

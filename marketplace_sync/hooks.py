@@ -73,6 +73,7 @@ doc_events = {
 		"on_trash": _orders + "deleted",
 	},
 	"Journal Entry": {"on_submit": _payout, "on_cancel": _payout},
+	"Stock Reconciliation": {"before_submit": "marketplace_sync.erpnext.stock_in.before_submit"},
 	"Stock Entry": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
 	"POS Invoice": {
 		"on_submit": _capture + "items_changed",
@@ -110,13 +111,19 @@ scheduler_events = {
 	"cron": {
 		"* * * * *": ["marketplace_sync.jobs.sweep_marketplaces"],
 		"*/15 * * * *": ["marketplace_sync.jobs.refresh_catalogues"],
+		"0 * * * *": ["marketplace_sync.accounting_jobs.sync_stock_hourly"],
 		"0 0 * * *": ["marketplace_sync.jobs.midnight_resync"],
+		"0 1 * * *": ["marketplace_sync.accounting_jobs.sync_stock_nightly"],
 		"30 2 * * *": ["marketplace_sync.jobs.audit_marketplaces"],
 		"0 4 * * *": ["marketplace_sync.jobs.import_all_settlements"],
 	},
 }
 
-default_log_clearing_doctypes = {"Marketplace Sync Log": 30, "Marketplace Order Event": 90}
+default_log_clearing_doctypes = {
+	"Marketplace Sync Log": 30,
+	"Marketplace Order Event": 90,
+	"Accounting Stock In": 30,
+}
 
 # The engine's rows never keep anybody from deleting an item; the mapping follows.
 ignore_links_on_delete = [
@@ -124,4 +131,7 @@ ignore_links_on_delete = [
 	"Marketplace Store State",
 	"Marketplace Sync Log",
 	"Marketplace Order",
+	"Accounting Item",
+	"Accounting Document",
+	"Accounting Stock In",
 ]

@@ -156,6 +156,7 @@ def sweep_marketplaces() -> None:
 		for store in site.stores():
 			if inbox.has_work(site.db, store, site.now()):
 				wake_orders(store.name)
+		_wake_accounting()
 
 
 def midnight_resync() -> None:

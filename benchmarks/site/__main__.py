@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 ROWS = ("capture", "latency", "drain")
-ORDERS = "orders"
-"""Takes an hour or more for its 10,000 orders, so it is run only when it is named."""
+ORDERS, BOOKS = "orders", "accounting"
+"""Take an hour or more for their thousands of orders, so they are run only when they are named."""
 
 
 def main() -> None:
@@ -25,13 +25,16 @@ def main() -> None:
 	parser.add_argument("bench", metavar="BENCH", type=Path, help="path of the bench")
 	parser.add_argument("site", metavar="SITE")
 	parser.add_argument(
-		"rows", nargs="*", metavar="ROW", help=f"any of {', '.join(ROWS)}; without: all of these; or {ORDERS}"
+		"rows",
+		nargs="*",
+		metavar="ROW",
+		help=f"any of {', '.join(ROWS)}; without: all of these; or {ORDERS}, or {BOOKS}",
 	)
 	parser.add_argument(
 		"--quick", action="store_true", help="small sizes: shows that it works, measures little"
 	)
 	parser.add_argument(
-		"--orders", type=int, default=10_000, help="of the row orders, which has to be named: %(default)s"
+		"--orders", type=int, default=0, help="of the rows orders (10,000) and accounting (1,000)"
 	)
 	parser.add_argument("--workers", type=int, default=1, help="that import and book in the row orders")
 	parser.add_argument("--seed", type=int, default=1)
@@ -39,8 +42,8 @@ def main() -> None:
 	sites, python = given.bench.resolve() / "sites", given.bench.resolve() / "env" / "bin" / "python"
 	if not (sites / given.site / "site_config.json").exists():
 		parser.error(f"SITE: there is no site {given.site} in {given.bench}")
-	if unknown := [row for row in given.rows if row not in (*ROWS, ORDERS)]:
-		parser.error(f"ROW: there is no {unknown[0]!r}; choose from {', '.join((*ROWS, ORDERS))}")
+	if unknown := [row for row in given.rows if row not in (*ROWS, ORDERS, BOOKS)]:
+		parser.error(f"ROW: there is no {unknown[0]!r}; choose from {', '.join((*ROWS, ORDERS, BOOKS))}")
 	if Path.cwd() != sites or Path(sys.executable) != python:
 		# Frappe lives in the bench's own environment, and works from its sites folder.
 		root = Path(__file__).resolve().parents[2]

@@ -24,6 +24,7 @@ import frappe
 from frappe.utils import flt
 
 from benchmarks.report import figure, heading, number, say
+from benchmarks.site import accounting
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sandbox.desk import Desk
 from marketplace_sync.sandbox.order_life import CANCEL, LIVES, RETURN, legal_sequences
@@ -76,21 +77,39 @@ class Expected:
 	"""Units by SKU, returned ones included."""
 
 
-def run(count: int, workers: int, seed: int) -> bool:
-	"""Returns whether everything ended right; prints the figures."""
+def run(count: int, workers: int, seed: int, books: bool = False) -> bool:
+	"""Returns whether everything ended right; prints the figures. With `books` the invoices go on to two accounting
+	services."""
 	heading(
-		"9",
+		"11" if books else "9",
 		f"{count:,} orders from the sandbox's first word to the books, {workers} worker{'s' * (workers > 1)} with the app loaded",
 		"every legal sequence in turn; 20 % of pushes lost, 20 % doubled, 20 % late; a worker killed about every"
 		f" {KILL_EVERY:g} s",
 	)
 	rng = random.Random(seed)
 	with SandboxServer() as sandbox, _web() as address, _workers(workers, rng) as keep:
+		accounting.forget()
 		stores = _stores(sandbox, address)
+		kept = []
+		if books:
+			kept = accounting.connect(
+				sandbox,
+				[store for store, _preset, _shop in stores],
+				_items(),
+				[
+					(row.purpose, row.account)
+					for row in frappe.get_all(
+						"Marketplace Account", {"parent": stores[0][0]}, ["purpose", "account"]
+					)
+				],
+			)
+			accounting.break_things(sandbox, kept)
 		before = {code: utils.bin_quantities(code) for code in _items()}
 		began = time.monotonic()
 		plays = _trade(sandbox, stores, count, rng, keep)
 		traded = time.monotonic() - began
+		if kept:
+			accounting.disturb(sandbox, kept, "zeus")
 		_quiet(keep)
 		seconds = time.monotonic() - began
 		figure(
@@ -104,7 +123,7 @@ def run(count: int, workers: int, seed: int) -> bool:
 			"documents made", [sum(documents.values()) * 60 / seconds], "a minute", note=str(dict(documents))
 		)
 		say(f"workers killed: {keep.killed}; pushes: {_pushes()}")
-		return _verify(plays, before)
+		return _verify(sandbox, plays, before, kept)
 
 
 # -- the scene -------------------------------------------------------------------------------------------------------
@@ -385,10 +404,10 @@ def _quiet(keep: _Keep) -> None:
 	since = 0.0
 	while True:
 		keep.look(killing=False)
-		left = _left_to_do()
+		left = (accounting.waiting(), *_left_to_do())
 		if left != last:
 			moved, last = time.monotonic(), left
-		if not any(left[:3]):
+		if not any(left[:4]):
 			if not since:
 				since = time.time()
 				# The deep poll: whatever no push told.
@@ -437,7 +456,12 @@ def _expected(play: Play) -> tuple[Expected, ...]:
 	return (kept, with_sold(order.units())) if cancelled and never_left else (kept,)
 
 
-def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
+def _verify(
+	sandbox: SandboxServer,
+	plays: list[Play],
+	before: dict[str, tuple[float, float]],
+	kept: list[accounting.Kept],
+) -> bool:
 	wrong: list[str] = []
 	actual: dict[str, float] = defaultdict(float)
 	reserved: dict[str, float] = defaultdict(float)
@@ -452,6 +476,7 @@ def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
 	}
 	if len(rows) != len(plays):
 		wrong.append(f"{len(plays):,} orders were placed, the inbox has {len(rows):,}")
+	booked: list[tuple[str, str, bool, bool, Decimal]] = []
 	for play in plays:
 		customer = frappe.get_cached_value("Customer Marketplace Settings", play.store, "customer")
 		state, reason = rows.get((play.store, play.order.id), ("missing", ""))
@@ -462,6 +487,7 @@ def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
 		expected = answers[problems.index("")] if "" in problems else answers[0]
 		if "" not in problems:
 			wrong.append(f"{play.order.id} ({play.preset}, {' '.join(play.taken)}): {problems[0]}")
+		booked.append((customer, play.order.id, expected.invoiced, expected.paid, expected.total))
 		for sku, units in expected.sold.items():
 			actual[sku] -= units * expected.invoiced
 			reserved[sku] += units * expected.reserved
@@ -482,6 +508,7 @@ def _verify(plays: list[Play], before: dict[str, tuple[float, float]]) -> bool:
 		if ledger != now[0]:
 			wrong.append(f"{code}: the stock ledger says {ledger}, the Bin {now[0]}")
 	wrong += _ledger(receivable, cleared)
+	wrong += accounting.verify(sandbox, kept, booked)
 	held = frappe.db.sql(
 		"SELECT COUNT(*) FROM `tabMarketplace Held Qty` h JOIN `tabMarketplace Order` o ON o.name = h.marketplace_order"
 		" WHERE o.stock_booked = 1 OR o.status = 'Cancelled' AND o.has_left = 0"

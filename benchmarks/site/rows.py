@@ -44,9 +44,11 @@ def run(site: str, rows: Sequence[str], *, quick: bool, orders: int, workers: in
 	right = True
 	try:
 		if "orders" in rows:
-			right = acceptance.run(orders, workers, seed)
+			right = acceptance.run(orders or 10_000, workers, seed)
+		if "accounting" in rows:
+			right = acceptance.run(orders or 1_000, workers, seed, books=True) and right
 		with start_process() as sandbox:
-			for row in (row for row in rows if row != "orders"):
+			for row in (row for row in rows if row not in ("orders", "accounting")):
 				{"capture": capture, "latency": latency, "drain": throughput}[row](sandbox, quick)
 	finally:
 		frappe.db.rollback()

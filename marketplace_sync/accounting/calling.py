@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from marketplace_sync.accounting.documents import STATE
 from marketplace_sync.accounting.port import AccountingHost
 from marketplace_sync.connectors.accounting import SESSION_OVER, AccountingConnector, Moved
-from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.connectors.base import Outcome, ServiceError, patiently
 from marketplace_sync.stock.rate import SitePace, normal_rate
 
 TRIES = 4
@@ -34,7 +35,9 @@ def call(host: AccountingHost, name: str, work: Callable[[AccountingConnector], 
 		connector = host.connector(name)
 		try:
 			if over is not None and connector.account.session == over:
-				opened = connector.open_database(connector.account.database_id)
+				opened = patiently(
+					pace_of(host, name), partial(connector.open_database, connector.account.database_id)
+				)
 				host.save_session(name, host=opened.host, session=opened.session)
 				connector = host.connector(name)
 			return work(connector)

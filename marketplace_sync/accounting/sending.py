@@ -7,6 +7,7 @@ anything is sent again, and not before the lost call can no longer be applied.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import uuid
@@ -16,6 +17,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from marketplace_sync.accounting import calling
 from marketplace_sync.accounting.documents import (
 	ATTEMPTS,
 	ATTENTION,
@@ -53,6 +55,8 @@ LEASE = 120.0
 LONGEST_WAIT = 20.0
 """Seconds until a call's moment beyond which the coordinator gives up for now."""
 UNAVAILABLE_WAIT = 30.0
+LOOKED_UP_ENOUGH = 3
+"""Times that the service may say that a number is taken while it shows no document of it, before it counts as refused."""
 TRIAL_EVERY = 3_600.0
 """Seconds after which a connection that was stopped is tried again."""
 DEPENDS_WAIT = 60.0
@@ -168,6 +172,7 @@ class _Sending:
 			self.report.why_not = "Another worker is sending for this connection."
 			return self.report
 		self.token = token
+		self.pace = calling.pace_of(self.host, self.name)
 		self.normal = rate.normal_rate(settings.calls_per_second, self.capabilities.calls_per_second)
 		try:
 			self._recover()
@@ -282,7 +287,7 @@ class _Sending:
 	def _plan(self) -> _Call | None:
 		"""The next call, its documents marked as in the air; None = nothing is due. Commits."""
 		site = self.site
-		while True:
+		while not self.stopped:
 			site.db.commit()
 			self._hold()
 			bulk = max(self.capabilities.invoices_per_call, self.capabilities.numbers_per_look_up)
@@ -313,6 +318,7 @@ class _Sending:
 			site.checkpoint("accounting: planned")
 			if call is not None:
 				return call
+		return None
 
 	def _call_of(self, rows: Sequence[_Row]) -> _Call | None:
 		"""One call for the first rows that go together; None when all that could be done needed no call."""
@@ -387,13 +393,48 @@ class _Sending:
 				continue
 			ready.append(row)
 			documents.append(document)
-		if not ready:
+		if not ready or not self._customers_are_there(ready, documents):
 			return None
 		if ready[0].kind == INVOICE:
 			work = partial(self.connector.create_invoices, documents)
 		else:
 			work = partial(_alone, self.connector.create_receipt, documents[0])
 		return _Call(Step.CREATE, ready, work, documents)
+
+	def _customers_are_there(self, rows: list[_Row], documents: Sequence[Invoice | Receipt]) -> bool:
+		"""Have the service know whom the documents name; when that fails, so does the call that would have followed."""
+		site = self.site
+		known = site.db.rows(
+			f"SELECT COALESCE(customers, '') FROM `tab{STATE}` WHERE name = %s", (self.name,)
+		)[0][0]
+		names = set(json.loads(known or "[]"))
+		missing = sorted({one.customer for one in documents} - names)
+		if not missing:
+			return True
+		site.db.commit()
+		try:
+			for name in missing:
+				calling.call(
+					self.host,
+					self.name,
+					lambda connector, name=name: connector.ensure_customer(self.pace, name),
+				)
+		except (ServiceError, ValueError) as error:
+			site.db.rollback()
+			self._hold()
+			if not isinstance(error, ServiceError):
+				error = ServiceError(Outcome.MISCONFIGURED, str(error))
+			elif error.outcome is Outcome.AMBIGUOUS:
+				error = ServiceError(Outcome.REFUSED, str(error))  # no document was sent
+			self._failed(_Call(Step.CREATE, rows, lambda: None), error)
+			return False
+		self.connector = self.host.connector(self.name)
+		self._hold()
+		site.db.execute(
+			f"UPDATE `tab{STATE}` SET customers = %s WHERE name = %s",
+			(json.dumps(sorted(names | set(missing)), ensure_ascii=False), self.name),
+		)
+		return True
 
 	def _missing_invoices(self, document: Invoice | Receipt) -> list[str]:
 		if not isinstance(document, Receipt):
@@ -446,10 +487,22 @@ class _Sending:
 		# `changed_at`: a stock reading that began before can't know whether it counted this document.
 		if found is None:
 			self._update(row, there=NO, changed_at=now, due_at=now, reason="")
+		elif self._is_anothers(row, found):
+			why = f"{row.number} is another order's invoice in the service ({found.reference}). Give that one another number there."
+			self._update(row, state=ATTENTION, there=NO, reason=why, due_at=0.0)
 		elif row.wanted == THERE:
-			self._there(row, found, Decimal(repr(row.total)) if row.kind == INVOICE else None)
+			self._there(row, found, Decimal(repr(row.total)) if row.kind == INVOICE and row.total else None)
 		else:
 			self._update(row, there=YES, changed_at=now, due_at=now, reason="", **_remote(found))
+
+	def _is_anothers(self, row: _Row, found: Recorded) -> bool:
+		"""A person, or another program, has used our number."""
+		if row.kind != INVOICE or not found.reference or not row.marketplace_order:
+			return False
+		ours = self.site.db.rows(
+			"SELECT order_id FROM `tabMarketplace Order` WHERE name = %s", (row.marketplace_order,)
+		)
+		return bool(ours) and ours[0][0] != found.reference
 
 	def _written(self, row: _Row, step: Step, result: WriteResult, total: Decimal | None) -> None:
 		now = self.site.now()
@@ -460,7 +513,7 @@ class _Sending:
 		elif result.outcome is Outcome.ACKNOWLEDGED:
 			self.report.created += 1
 			self._there(row, result.recorded, total)
-		elif result.outcome is Outcome.REJECTED and result.code == EXISTS:
+		elif result.outcome is Outcome.REJECTED and result.code == EXISTS and row.attempts < LOOKED_UP_ENOUGH:
 			self._update(
 				row, there=UNCLEAR, due_at=now, attempts=row.attempts + 1, reason=result.message[:500]
 			)
@@ -475,6 +528,14 @@ class _Sending:
 		"""It is there, and nothing more is to be done unless its total is not ours."""
 		changes = {"there": YES, "changed_at": self.site.now(), **_remote(recorded)}
 		told = recorded.total if recorded else None
+		if recorded and recorded.number and recorded.number != row.number:
+			why = (
+				f"The service gave {row.number} the number {recorded.number}: allow own numbers for its invoices and receipts, or"
+				" nothing keeps one from being made twice."
+			)
+			self._update(row, **changes, state=ATTENTION, reason=why, due_at=0.0)
+			self._open_circuit(why)
+			return
 		if total is not None and told is not None and abs(told - total) >= CENT:
 			self.report.attention += 1
 			why = f"The service's total is {told:,f}, {total:,f} is right. Correct it there, then press Settled by Hand."
@@ -588,8 +649,15 @@ class _Sending:
 
 	def _doubt(self, row: _Row, why: str) -> None:
 		"""Nobody knows whether it was applied: look, once it can't be applied any more."""
-		due = self.site.now() + self.capabilities.applies_within
-		self._update(row, there=UNCLEAR, attempts=row.attempts + 1, reason=why[:500], due_at=due)
+		attempts = row.attempts + 1
+		changes: dict[str, Any] = {
+			"state": WAITING,
+			"due_at": self.site.now() + self.capabilities.applies_within,
+		}
+		if attempts >= ATTEMPTS:
+			self.report.attention += 1
+			changes = {"state": ATTENTION, "due_at": 0.0}
+		self._update(row, there=UNCLEAR, attempts=attempts, reason=why[:500], **changes)
 
 	def _refuse(self, row: _Row, why: str) -> None:
 		"""It can't be written as it is: a few tries more, then it waits for a person."""

@@ -408,9 +408,12 @@ class Accurate(AccountingConnector):
 			asked = (*query, ("sp.page", str(page)), ("sp.pageSize", str(PAGE)))
 			body = patiently(pace, partial(self._page, path, asked))
 			told = record(body.get("sp"))
-			yield records(body["d"]), whole(told["rowCount"]) or 0
+			rows = records(body["d"])
+			yield rows, whole(told["rowCount"]) or 0
 			if page >= (whole(told["pageCount"]) or 0):
 				return
+			if not rows:
+				raise unclear("Accurate's list ends before its last page.")
 			page += 1
 
 	def _page(self, path: str, query: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def _in_transaction(
 	if not row.snapshot:
 		frappe.db.rollback()  # set aside: it could not be read, and the next snapshot that can be heals it
 		return row.state
-	_lock_bins(bins)
+	lock_bins(bins)
 	site.checkpoint("booking: order locked")
 	order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
 	work = _Work(site, books, row, order, rates)
@@ -236,7 +236,7 @@ def _bins(name: str) -> list[str]:
 	return sorted(bin_name for (bin_name,) in found)
 
 
-def _lock_bins(bins: list[str]) -> None:
+def lock_bins(bins: list[str]) -> None:
 	"""One order at a time moves an item.
 
 	ERPNext computes a Bin's Actual and Reserved from what its transaction sees, which is how things were at its first plain

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from .client import DIALECTS
 from .server import SandboxServer
 
 DEMO_STOCK = {
@@ -31,24 +32,33 @@ DEMO = {
 			"stock": DEMO_STOCK,
 		},
 		{"id": "flat-1", "dialect": "flat", "name": "Flat demo shop", "stock": DEMO_STOCK},
-	]
+	],
+	"books": [
+		{"id": "1156", "dialect": "accurate", "name": "PT Mybabystore", "stock": DEMO_STOCK},
+		{"id": "2257", "dialect": "jurnal", "name": "CV Mybabystore", "stock": DEMO_STOCK},
+	],
 }
 NAMES = {
 	"shopee": ("shop_id", "partner_id", "partner_key", "access_token", "refresh_token"),
 	"tiktok": ("app_key", "app_secret", "service_id", "shop_cipher", "access_token", "refresh_token"),
 	"flat": ("access_token",),
 }
+NAMES_OF_BOOKS = ("client_id", "client_secret", "token", "signature_secret")
 
 
 def introduce(server: SandboxServer) -> None:
 	print(f"Marketplace sandbox: {server.url}/ (open it in a browser)")
-	for name in ("shopee", "tiktok", "tiktok-auth", "flat"):
+	for name in DIALECTS:
 		print(f"  {name:12} {server.base_url(name)}")
 	print(f"  {'control':12} {server.url}/_sandbox")
 	for shop in server.control.shops():
 		print(f"\n{shop['name']} ({shop['dialect']}, shop {shop['id']}, {shop['skus']} SKUs)")
 		for name in NAMES[shop["dialect"]]:
 			print(f"  {name:14} {shop[name]}")
+	for books in server.control.all_books():
+		print(f"\n{books['name']} ({books['dialect']}, books {books['id']}, {books['items']} items)")
+		for name in NAMES_OF_BOOKS:
+			print(f"  {name:16} {books[name]}")
 	print("\nEnd with Ctrl-C.", flush=True)
 
 
@@ -68,13 +78,18 @@ def end_with_parent(ended: threading.Event) -> None:
 
 def main() -> None:
 	parser = argparse.ArgumentParser(
-		prog="python -m marketplace_sync.sandbox", description="A sandbox of marketplaces."
+		prog="python -m marketplace_sync.sandbox",
+		description="A sandbox of marketplaces and accounting services.",
 	)
 	parser.add_argument(
 		"--host", default="127.0.0.1", help="loopback by default: the control API has no password"
 	)
 	parser.add_argument("--port", type=int, default=8787, help="0 takes a free one")
-	parser.add_argument("--seed-file", type=Path, help='JSON: {"shops": [...]}; without it three demo shops')
+	parser.add_argument(
+		"--seed-file",
+		type=Path,
+		help='JSON: {"shops": [...], "books": [...]}; without it demo shops and books',
+	)
 	parser.add_argument(
 		"--announce", action="store_true", help="empty world; print one line of JSON with the URL"
 	)

@@ -1,4 +1,4 @@
-"""The page for people: shops, listings with their stock, recent calls, faults. It refreshes itself every two seconds."""
+"""The page for people: shops and books, listings with their stock, recent calls, faults. It refreshes itself every two seconds."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def render(sandbox: Sandbox) -> bytes:
 				verdict,
 			]
 		)
+	books = [
+		[
+			one.id,
+			one.dialect,
+			one.name,
+			len(one.items),
+			len(one.invoices),
+			len(one.receipts),
+			len(one.deleted),
+			report.get(one.id, {"calls": 0})["calls"],
+		]
+		for one in list(world.books.values())
+	]
 	calls = [
 		[
 			f"{now - call['at']:.1f} s ago",
@@ -81,6 +94,8 @@ def render(sandbox: Sandbox) -> bytes:
 		_table(
 			["shop", "dialect", "name", "SKUs", "orders", "calls", "most calls in a window", "referee"], shops
 		),
+		"<h2>Books</h2>",
+		_table(["books", "dialect", "name", "items", "invoices", "receipts", "deleted", "calls"], books),
 		"<h2>Faults</h2>",
 		_table(["id", "kind", "shop", "path contains", "probability", "count", "fired"], faults),
 		"<h2>Recent calls</h2>",

@@ -36,9 +36,10 @@ from .wire import Answer, Dialect, Party, Request, Thing
 from .world import World
 
 REASONS = {
-	200: "OK", 201: "Created", 204: "No Content", 302: "Found", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-	405: "Method Not Allowed", 409: "Conflict", 411: "Length Required", 413: "Content Too Large", 422: "Unprocessable Content",
-	429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
+	200: "OK", 201: "Created", 204: "No Content", 302: "Found", 308: "Permanent Redirect", 400: "Bad Request",
+	401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+	406: "Not Acceptable", 409: "Conflict", 411: "Length Required", 413: "Content Too Large", 422: "Unprocessable Content", 429: "Too Many Requests",
+	500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
 }  # fmt: skip
 MAX_BODY = 256 * 1024 * 1024
 # Ids in a path would make every product an endpoint of its own in the counters.

@@ -62,7 +62,8 @@ def is_retriable(error: BaseException) -> bool:
 	"""Whether MariaDB asked to run the transaction again. Frappe wraps the driver's error in one of its own."""
 	if isinstance(error, (frappe.QueryDeadlockError, frappe.QueryTimeoutError)):
 		return True
-	return bool(error.args) and error.args[0] in _RETRIABLE
+	number = error.args[0] if error.args else None  # ERPNext raises lists, too
+	return isinstance(number, int) and number in _RETRIABLE
 
 
 class FrappeDatabase:

@@ -111,7 +111,8 @@ class Queue:
 		self, method: str, queue: str = "default", timeout: int = 0, job_id: str = "", **kwargs: Any
 	) -> None:
 		kwargs.pop("deduplicate", None)
-		self.jobs.append((method, kwargs))
+		if isinstance(method, str) and method.startswith("marketplace_sync."):  # not Frappe's own errands
+			self.jobs.append((method, kwargs))
 
 	def work(self) -> list[str]:
 		"""Do what is queued, also what that queues; returns the names of the methods."""

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import time
+from typing import Any
+from unittest.mock import patch
 
 import frappe
 
-from marketplace_sync import accounting_api
-from marketplace_sync.sites.frappe_accounting import CONNECTION
+from marketplace_sync import accounting_api, api
+from marketplace_sync.accounting.documents import DOCUMENT, STATE
+from marketplace_sync.marketplace_sync.doctype.accounting_connection import accounting_connection
+from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
+from marketplace_sync.stock import lease
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.accounting_utils import (
 	Queue,
 	consent,
 	delete_connections,
 	fill_mapping,
+	give_consent,
 	new_books,
 	new_connection,
 	queue_here,
 )
-from marketplace_sync.tests.utils import CLEARING
+from marketplace_sync.tests.utils import CLEARING, COMPANY, SHOP
+
+CONTROLLER = accounting_connection.__name__
 
 
 class ConnectionCase(utils.StoreTestCase):
 	queue: Queue
-	stock: ClassVar[dict[str, int]] = {}
 
 	def setUp(self) -> None:
 		super().setUp()
 		delete_connections()
 		utils.delete_stores()
+		for books in self.sandbox.control.all_books():
+			self.sandbox.control.delete_books(books["id"])
 		here = queue_here()
 		self.queue = here.__enter__()
 		self.addCleanup(here.__exit__, None, None, None)
@@ -36,6 +45,20 @@ class ConnectionCase(utils.StoreTestCase):
 	def tearDown(self) -> None:
 		super().tearDown()
 		delete_connections()
+
+	def connected(
+		self, mode: str = "API Token", dialect: str = "accurate", **spec: Any
+	) -> tuple[str, dict[str, Any]]:
+		"""A connection whose database is chosen."""
+		books = new_books(self.sandbox, dialect, name="PT Toko", **spec)
+		connection = new_connection(self.sandbox, books, mode)
+		if mode == "OAuth":
+			consent(connection, books)
+		else:
+			accounting_api.connect(connection)
+		self.queue.work()
+		self.assertTrue(FrappeAccounting().connection(connection).connected)
+		return connection, books
 
 	def next_step(self, connection: str) -> str:
 		return accounting_api.overview(connection)["next"]
@@ -123,3 +146,479 @@ class TestBothCourses(ConnectionCase):
 		doc.send_invoices = 1
 		doc.save()
 		self.assertEqual(self.next_step(connection), "")
+
+
+class TestConnecting(ConnectionCase):
+	def test_an_api_token_is_of_one_database_which_is_chosen_with_it(self) -> None:
+		connection, books = self.connected()
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "database_id"), books["id"])
+		self.assertEqual(self.next_step(connection), "mapping")
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "database_name"), "PT Toko")
+
+	def test_jurnal_by_oauth(self) -> None:
+		connection, books = self.connected("OAuth", "jurnal")
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "database_id"), books["id"])
+
+	def test_what_is_missing_is_named(self) -> None:
+		books = new_books(self.sandbox, "jurnal")
+		connection = new_connection(self.sandbox, books, "HMAC", client_id="")
+		with self.assertRaisesRegex(frappe.ValidationError, "Client ID.*empty"):
+			accounting_api.connect(connection)
+
+	def test_wrong_credentials_connect_nothing(self) -> None:
+		books = new_books(self.sandbox, "jurnal")
+		connection = new_connection(self.sandbox, books, "HMAC", client_secret="not this one")
+		with self.assertRaises(frappe.ValidationError) as caught:
+			accounting_api.connect(connection)
+		self.assertNotIn("not this one", str(caught.exception))
+		self.assertEqual(self.next_step(connection), "connect")
+
+	def test_only_an_answer_that_was_asked_for_counts_and_once(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		code, state = give_consent(connection, books)
+		for wrong in ({}, {"code": code}, {"code": code, "state": "guessed"}):
+			accounting_api.connected(**wrong)
+			self.assertEqual(frappe.local.response["http_status_code"], 403)
+		# Another user's browser brings it back.
+		frappe.set_user(other := user("other-accountant@example.com", "Marketplace Manager"))
+		accounting_api.connected(state=state, code=code)
+		self.assertEqual(frappe.local.response["http_status_code"], 403, other)
+		frappe.set_user("Administrator")
+		# A store's callback has no use for it either.
+		api.connected(state=state, code=code)
+		self.assertEqual(frappe.local.response["http_status_code"], 403)
+		self.assertEqual(self.next_step(connection), "connect")
+
+		accounting_api.connected(state=state, code=code)
+		self.assertTrue(FrappeAccounting().connection(connection).connected)
+		accounting_api.connected(state=state, code=code)
+		self.assertEqual(frappe.local.response["http_status_code"], 403)
+
+	def test_an_answer_that_comes_too_late_does_not_count(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		with patch("marketplace_sync.consent.SECONDS", 1):
+			code, state = give_consent(connection, books)
+		deadline = time.monotonic() + 10
+		while frappe.cache.get_value(f"marketplace_sync:consent:{CONNECTION}:{state}", expires=True):
+			self.assertLess(time.monotonic(), deadline)
+			time.sleep(0.1)
+		accounting_api.connected(state=state, code=code)
+		self.assertEqual(frappe.local.response["http_status_code"], 403)
+		self.assertEqual(self.next_step(connection), "connect")
+
+	def test_consent_of_another_owner_stops_the_connection(self) -> None:
+		connection, books = self.connected("OAuth", owner="right")
+		stranger = new_books(self.sandbox, "accurate", owner="wrong")
+		consent(connection, stranger)
+		self.assertEqual(frappe.local.response["http_status_code"], 400)
+		settings = FrappeAccounting().connection(connection)
+		self.assertFalse(settings.connected)
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "database_id"), books["id"])
+		before = frappe.db.get_value(CONNECTION, connection, "connected_at")
+		consent(connection, books)
+		self.assertTrue(FrappeAccounting().connection(connection).connected)
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "connected_at"), before)
+
+	def test_credentials_of_another_company_send_nothing_until_they_were_tried(self) -> None:
+		connection, books = self.connected("HMAC", "jurnal")
+		other = new_books(self.sandbox, "jurnal")
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.client_id, doc.client_secret = other["token"], other["signature_secret"]
+		doc.save()
+		frappe.db.commit()
+		self.assertFalse(FrappeAccounting().connection(connection).connected)
+		self.assertEqual(self.next_step(connection), "connect")
+		with self.assertRaisesRegex(frappe.ValidationError, "PT Toko"):
+			accounting_api.connect(connection)
+		self.assertFalse(FrappeAccounting().connection(connection).connected)
+		doc.client_id, doc.client_secret = books["token"], books["signature_secret"]
+		doc.save()
+		accounting_api.connect(connection)
+		self.assertTrue(FrappeAccounting().connection(connection).connected)
+
+	def test_a_new_secret_closes_the_circuit_and_stays_connected(self) -> None:
+		connection, books = self.connected("HMAC", "jurnal")
+		frappe.db.set_value(STATE, connection, {"circuit_open": 1, "circuit_reason": "wrong key"})
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.title = "Other title"
+		doc.save()
+		self.assertEqual(accounting_api.overview(connection)["stopped"], "wrong key")
+		doc.client_secret = books["signature_secret"]
+		doc.save()
+		told = accounting_api.overview(connection)
+		self.assertEqual((told["stopped"], told["connected"]), ("", True))
+
+	def test_another_database_needs_a_disconnect(self) -> None:
+		connection, _books = self.connected("OAuth", owner="both")
+		second = new_books(self.sandbox, "accurate", owner="both", name="PT Kedua")
+		with self.assertRaisesRegex(frappe.ValidationError, "Disconnect"):
+			accounting_api.choose_database(connection, second["id"])
+		doc = frappe.get_doc(CONNECTION, connection)
+		for field, value in (
+			("database_id", second["id"]), ("connected_at", "2000-01-01 00:00:00"), ("service", "Jurnal"),
+			("company", other_company()),
+		):  # fmt: skip
+			doc.reload()
+			doc.set(field, value)
+			with self.assertRaises(frappe.ValidationError, msg=field):
+				doc.save()
+			frappe.db.rollback()
+		accounting_api.disconnect(connection)
+		self.assertEqual(self.next_step(connection), "connect")
+		consent(connection, second)
+		accounting_api.choose_database(connection, second["id"])
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "database_name"), "PT Kedua")
+
+	def test_one_set_of_books_is_one_connection(self) -> None:
+		_connection, books = self.connected()
+		second = new_connection(self.sandbox, books, "API Token", title="Again")
+		with self.assertRaisesRegex(frappe.ValidationError, "is the connection.*PT Toko"):
+			accounting_api.connect(second)
+		self.assertFalse(FrappeAccounting().connection(second).connected)
+
+	def test_accurate_knows_one_consent_for_an_app(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		new_connection(self.sandbox, books, "OAuth", title="First")
+		with self.assertRaisesRegex(frappe.ValidationError, "Client ID.*First"):
+			new_connection(self.sandbox, books, "OAuth")
+
+	def test_tokens_session_and_host_are_renewed_while_lists_are_read(self) -> None:
+		connection, books = self.connected("OAuth")
+		refresh = FrappeAccounting().account(connection).refresh_token
+		self.sandbox.control.expire_books_tokens(books["id"])
+		self.sandbox.control.expire_sessions(books["id"])
+		self.sandbox.control.move_books(books["id"], "zeus")
+		accounting_api.read_lists(connection)
+		self.queue.work()
+		told = accounting_api.overview(connection)["lists"]
+		self.assertEqual(told["error"], "")
+		account = FrappeAccounting().account(connection)
+		self.assertNotEqual(account.refresh_token, refresh)
+		self.assertTrue(account.host.endswith("zeus"), account.host)
+		self.assertNotIn(account.session, str(frappe.db.sql(f"SELECT * FROM `tab{STATE}`")))
+
+	def test_what_can_not_be_read_is_told(self) -> None:
+		connection, books = self.connected("HMAC", "jurnal")
+		self.sandbox.control.delete_books(books["id"])
+		accounting_api.read_lists(connection)
+		self.queue.work()
+		self.assertIn("Client", accounting_api.overview(connection)["lists"]["error"])
+
+	def test_a_refresh_whose_answer_was_lost_is_never_repeated(self) -> None:
+		connection, books = self.connected("OAuth")
+		host = FrappeAccounting()
+		account = host.account(connection)
+		frappe.db.set_value(
+			STATE, connection, {"refresh_unclear": 1, "modified": "2000-01-01"}, update_modified=False
+		)
+		frappe.db.commit()
+		self.assertFalse(host.refresh_tokens(connection, account.access_token))
+		self.assertEqual(host.account(connection), account)
+		consent(connection, books)
+		self.assertEqual(frappe.db.get_value(STATE, connection, "refresh_unclear"), 0)
+
+	def test_the_sandbox_is_allowed_by_the_site_only(self) -> None:
+		connection, _books = self.connected()
+		with patch.dict(frappe.conf, {"developer_mode": 0, "marketplace_sync_sandbox": 0}):
+			with self.assertRaisesRegex(ValueError, "marketplace_sync_sandbox"):
+				FrappeAccounting().connector(connection)
+			doc = frappe.get_doc(CONNECTION, connection)
+			with self.assertRaisesRegex(frappe.ValidationError, "API Address"):
+				doc.save()
+
+	def test_several_connections_share_the_machines_limit(self) -> None:
+		first, _books = self.connected("HMAC", "jurnal")
+		host = FrappeAccounting()
+		self.assertEqual(host.connection(first).calls_per_second, 0.0)
+		second, _books = self.connected("HMAC", "jurnal")
+		limit = host.capabilities(first).calls_per_second_of_machine
+		self.assertAlmostEqual(host.connection(first).calls_per_second, limit / 2)
+		self.assertAlmostEqual(host.connection(second).calls_per_second, limit / 2)
+
+
+class TestDisconnect(ConnectionCase):
+	def document(self, connection: str, number: str, **values: Any) -> str:
+		doc = frappe.get_doc(
+			{
+				"doctype": DOCUMENT,
+				"connection": connection,
+				"kind": "Invoice",
+				"number": number,
+				"source_doctype": "Sales Invoice",
+				"source": number,
+				"state": "Waiting",
+				"wanted": "There",
+				"there": "No",
+				"due_at": 1.0,
+				"in_the_air": "",
+				**values,
+			}
+		)
+		doc.flags.ignore_links = True
+		doc.insert(ignore_permissions=True)
+		frappe.db.commit()
+		return doc.name
+
+	def test_nothing_of_the_old_books_is_done_any_more(self) -> None:
+		connection, _books = self.connected()
+		waiting = self.document(connection, "INV-1")
+		sent = self.document(connection, "INV-2", state="Sent", there="Yes", due_at=0, remote_id="77")
+		gone = self.document(connection, "INV-3", state="Deleted", wanted="Gone", due_at=0)
+		air = self.document(connection, "INV-4", in_the_air="create", there="No")
+		accounting_api.disconnect(connection)
+		rows = {
+			row.name: row
+			for row in frappe.get_all(
+				DOCUMENT, fields=["name", "state", "there", "remote_id", "due_at", "in_the_air", "reason"]
+			)
+		}
+		for name in (waiting, sent, air):
+			self.assertEqual((rows[name].state, rows[name].due_at, rows[name].in_the_air), ("By Hand", 0, ""))
+			self.assertIn("PT Toko", rows[name].reason)
+			self.assertFalse(rows[name].remote_id)
+		self.assertEqual(rows[gone].state, "Deleted")
+		self.assertEqual([rows[name].there for name in (waiting, sent, air)], ["No", "Unclear", "Unclear"])
+		told = accounting_api.overview(connection)
+		self.assertEqual((told["connected"], told["lists"]["accounts"], told["items"]["at"]), (False, [], 0))
+		self.assertEqual(FrappeAccounting().account(connection).session, "")
+		# The same books again: only what is placed from then on.
+		accounting_api.connect(connection)
+		self.assertEqual(frappe.db.get_value(DOCUMENT, sent, "state"), "By Hand")
+
+	def test_not_while_a_worker_sends(self) -> None:
+		connection, _books = self.connected()
+		site = FrappeAccounting().site
+		token = lease.acquire(site, connection, "a worker", 60.0, STATE)
+		self.addCleanup(lease.release, site, connection, token, STATE)
+		with (
+			patch(f"{CONTROLLER}.SENDING_WAIT", 0),
+			self.assertRaisesRegex(frappe.ValidationError, "being sent"),
+		):
+			accounting_api.disconnect(connection)
+		self.assertTrue(FrappeAccounting().connection(connection).connected)
+
+	def test_a_connection_that_sent_is_kept(self) -> None:
+		connection, _books = self.connected()
+		document = self.document(connection, "INV-1")
+		frappe.db.set_value(DOCUMENT, document, "there", "Yes")
+		with self.assertRaisesRegex(frappe.LinkExistsError, "1 documents"):
+			frappe.delete_doc(CONNECTION, connection)
+		with self.assertRaises(frappe.LinkExistsError):
+			frappe.delete_doc(DOCUMENT, document)
+		frappe.db.set_value(DOCUMENT, document, "there", "No")
+		frappe.delete_doc(CONNECTION, connection)
+		for doctype in (STATE, DOCUMENT, "Accounting Item", "Accounting Stock In"):
+			self.assertEqual(frappe.db.count(doctype, {"connection": connection}), 0, doctype)
+		self.assertFalse(frappe.db.sql("SELECT 1 FROM `__Auth` WHERE name = %s", connection))
+
+	def test_replay_and_settled_by_hand(self) -> None:
+		connection, _books = self.connected()
+		failed = [
+			self.document(connection, f"INV-{n}", state="Needs Attention", attempts=8, due_at=0)
+			for n in range(3)
+		]
+		sent = self.document(connection, "INV-9", state="Sent", there="Yes", due_at=0)
+		self.assertEqual(accounting_api.replay([*failed[:2], sent]), {"documents": 2, "left": 1})
+		self.assertIn("send_accounting", [method.rsplit(".", 1)[-1] for method, _kwargs in self.queue.jobs])
+		self.assertEqual(frappe.db.get_value(DOCUMENT, failed[0], ["state", "attempts"]), ("Waiting", 0))
+		self.assertEqual(
+			accounting_api.settle_by_hand(frappe.as_json([failed[2], sent])), {"documents": 1, "left": 1}
+		)
+		state, reason = frappe.db.get_value(DOCUMENT, failed[2], ["state", "reason"])
+		self.assertEqual(state, "By Hand")
+		self.assertIn("Administrator", reason)
+		with self.assertRaisesRegex(frappe.ValidationError, "does not exist"):
+			accounting_api.replay(["nothing"])
+		with self.assertRaisesRegex(frappe.ValidationError, "give a list"):
+			accounting_api.replay("[1, 2]")
+
+	def test_the_backlog_and_its_end(self) -> None:
+		connection, _books = self.connected("HMAC", "jurnal")
+		for n in range(3):
+			self.document(connection, f"INV-{n}")
+		self.document(connection, "PAY-1", kind="Receipt")
+		told = accounting_api.overview(connection)["backlog"]
+		# Three invoices go in one call, a receipt alone; Jurnal takes one call in about two seconds.
+		host = FrappeAccounting()
+		speed = host.capabilities(connection).calls_per_second * 0.96
+		self.assertEqual(told["waiting"], 4)
+		self.assertAlmostEqual(told["ends_at"] - host.site.now(), 2 / speed, delta=1)
+
+
+class TestBadInput(ConnectionCase):
+	"""Every message names the field, the row and the fix."""
+
+	def refused(self, doc: Any, *words: str) -> None:
+		with self.assertRaises(frappe.ValidationError) as caught:
+			doc.save()
+		for word in words:
+			self.assertIn(word, str(caught.exception))
+		frappe.db.rollback()
+		frappe.clear_messages()
+
+	def new(self, **fields: Any) -> Any:
+		return frappe.get_doc(
+			{
+				"doctype": CONNECTION,
+				"title": "Books",
+				"service": "Accurate Online",
+				"company": COMPANY,
+				"mode": "API Token",
+				**fields,
+			}
+		)
+
+	def test_the_mode_fits_the_service(self) -> None:
+		self.refused(self.new(mode="HMAC"), "Connect By", "Accurate Online", "API Token")
+		self.refused(self.new(service="Jurnal"), "Connect By", "Jurnal", "HMAC")
+
+	def test_addresses(self) -> None:
+		self.refused(self.new(base_url="https://evil.example.com"), "API Address")
+		self.refused(self.new(auth_url="http://account.accurate.id"), "Authorisation Address", "https")
+
+	def test_stores(self) -> None:
+		store = utils.shopee_store(self.sandbox, {})
+		self.refused(self.new(stores=[{"store": store}, {"store": store}]), "Stores, row 2", store, "row 1")
+		self.refused(self.new(company=other_company(), stores=[{"store": store}]), "Stores, row 1", COMPANY)
+		first = self.new(stores=[{"store": store}]).insert()
+		self.refused(self.new(stores=[{"store": store}]), "Stores, row 1", store, first.name)
+
+	def test_accounts(self) -> None:
+		theirs = frappe.db.get_value("Account", {"company": other_company(), "is_group": 0})
+		group = frappe.db.get_value("Account", {"company": COMPANY, "is_group": 1})
+		one = {"account": CLEARING, "service_account": "1-1"}
+		self.refused(self.new(accounts=[one, one]), "Accounts, row 2", CLEARING, "row 1")
+		self.refused(self.new(accounts=[{**one, "account": theirs}]), "Accounts, row 1", COMPANY)
+		self.refused(self.new(accounts=[{**one, "account": group}]), "Accounts, row 1", "group")
+
+	def test_warehouses(self) -> None:
+		theirs = frappe.db.get_value("Warehouse", {"company": other_company(), "is_group": 0})
+		row = {"warehouse": SHOP, "service_warehouse": "Utama", "pull_stock": 1}
+		self.refused(self.new(warehouses=[row, row]), "Warehouses, row 2", SHOP, "row 1")
+		self.refused(self.new(warehouses=[{**row, "warehouse": theirs}]), "Warehouses, row 1", COMPANY)
+		self.refused(self.new(warehouses=[{**row, "warehouse": utils.GROUP}]), "Warehouses, row 1", "group")
+		spare = {**row, "warehouse": utils.SPARE, "pull_stock": 0}
+		self.refused(self.new(warehouses=[row, spare]), "Warehouses, row 2", "Utama", "row 1")
+		self.new(warehouses=[{**row, "pull_stock": 0}, spare]).insert()
+
+	def test_the_mapping_names_what_the_service_has(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "API Token")
+		accounting_api.connect(connection)
+		self.queue.work()
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.append("accounts", {"account": CLEARING, "service_account": "9-99999"})
+		self.refused(doc, "Accounts, row 1", "9-99999", "Read Lists")
+		doc.reload()
+		doc.append("warehouses", {"warehouse": SHOP, "service_warehouse": "Nowhere"})
+		self.refused(doc, "Warehouses, row 1", "Nowhere", "Read Lists")
+
+	def test_sending_needs_a_database_and_a_store(self) -> None:
+		self.refused(self.new(send_invoices=1), "Send Invoices", "checklist")
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "API Token")
+		accounting_api.connect(connection)
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.send_invoices = 1
+		self.refused(doc, "Send Invoices", "Stores")
+
+	def test_nobody_makes_the_books_up(self) -> None:
+		doc = self.new(database_id="1", database_name="X", connected_at="2000-01-01").insert()
+		self.assertEqual((doc.database_id, doc.connected_at), (None, None))
+
+	def test_sending_can_be_stopped_whatever_else_is_wrong(self) -> None:
+		store = utils.shopee_store(self.sandbox, {})
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "API Token")
+		accounting_api.connect(connection)
+		self.queue.work()
+		fill_mapping(connection, [store], {CLEARING: "1-10003"}, send_invoices=1)
+		frappe.db.set_value("Warehouse", SHOP, "disabled", 1)
+		self.addCleanup(frappe.db.set_value, "Warehouse", SHOP, "disabled", 0)
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.send_invoices = 0
+		doc.save()
+		doc.title = "Other"
+		self.refused(doc, "Warehouses, row 1", "disabled")
+
+
+class TestPermissions(ConnectionCase):
+	def test_who_may_what(self) -> None:
+		books = new_books(self.sandbox, "jurnal")
+		connection = new_connection(self.sandbox, books, "HMAC")
+		accounting_api.connect(connection)
+		self.queue.work()
+		stock_in = frappe.get_doc(
+			doctype="Accounting Stock In", connection=connection, state="Preview"
+		).insert()
+		document = frappe.get_doc(
+			doctype=DOCUMENT, connection=connection, number="INV-1", state="Needs Attention", in_the_air=""
+		).insert()
+		reading = (
+			(accounting_api.overview, connection), (accounting_api.items, connection),
+			(accounting_api.missing_accounts, connection), (accounting_api.statuses,), (accounting_api.services,),
+		)  # fmt: skip
+		writing = (
+			(accounting_api.connect, connection), (accounting_api.databases, connection),
+			(accounting_api.choose_database, connection, "1"), (accounting_api.disconnect, connection),
+			(accounting_api.read_lists, connection), (accounting_api.compare_items, connection),
+			(accounting_api.send_items, connection), (accounting_api.read_stock, connection),
+			(accounting_api.book_stock_in, stock_in.name), (accounting_api.discard_stock_in, stock_in.name),
+			(accounting_api.replay, [document.name]), (accounting_api.settle_by_hand, [document.name]),
+		)  # fmt: skip
+		frappe.set_user(user("accounting-reader@example.com", "Marketplace User"))
+		for method, *args in reading:
+			method(*args)
+		for method, *args in writing:
+			with self.assertRaises(frappe.PermissionError, msg=method.__name__):
+				method(*args)
+		self.assertEqual(self.queue.jobs, [])
+		frappe.set_user(user("accounting-stranger@example.com", "Sales User"))
+		for method, *args in (*reading, *writing):
+			with self.assertRaises(frappe.PermissionError, msg=method.__name__):
+				method(*args)
+		frappe.set_user(user("accounting-manager@example.com", "Marketplace Manager"))
+		accounting_api.discard_stock_in(stock_in.name)
+		self.assertEqual(accounting_api.replay(document.name)["documents"], 1)
+		with self.assertRaisesRegex(frappe.ValidationError, "only a preview"):
+			accounting_api.book_stock_in(stock_in.name)
+
+	def test_no_answer_has_a_secret(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		consent(connection, books)
+		self.queue.work()
+		account = FrappeAccounting().account(connection)
+		self.assertEqual(len(account.secrets), 4)
+		told = frappe.as_json(
+			[
+				accounting_api.overview(connection),
+				accounting_api.statuses(),
+				frappe.get_doc(CONNECTION, connection).as_dict(),
+			]
+		)
+		for secret in account.secrets:
+			self.assertNotIn(secret, told)
+
+
+def user(email: str, *roles: str) -> str:
+	if not frappe.db.exists("User", email):
+		doc = frappe.get_doc(
+			doctype="User", email=email, first_name=email.split("@")[0], send_welcome_email=0
+		)
+		doc.insert(ignore_permissions=True)
+		doc.add_roles(*roles)
+		frappe.db.commit()
+	return email
+
+
+def other_company() -> str:
+	name = "Marketplace Other Books"
+	if not frappe.db.exists("Company", name):
+		frappe.get_doc(
+			doctype="Company", company_name=name, abbr="MOB", default_currency="IDR", country="Indonesia"
+		).insert()
+		frappe.db.commit()
+	return name

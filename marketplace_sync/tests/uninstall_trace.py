@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import frappe
 
 APP = "marketplace_sync"
-NAMES = "marketplace[_ ](sync|listing|store|outbox|item[_ ]detail|settings|manager|user|details|state|disable|switch|order|held|payout|account|webhook)|STORE-"
+NAMES = "marketplace[_ ](sync|listing|store|outbox|item[_ ]detail|settings|manager|user|details|state|disable|switch|order|held|payout|account|webhook)|accounting[_ ](connection|document|item|state|stock[_ ]in|store|warehouse)|STORE-"
 """Our names, as DocTypes, modules, fields, roles and naming series have them."""
 KEPT = {
 	"tabError Log": "FALSE",

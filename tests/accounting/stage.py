@@ -44,7 +44,7 @@ class Kept:
 	remote_id: str
 	number: str
 	total: Decimal
-	paid: Decimal = Decimal(0)
+	reference: str = ""
 
 
 @dataclass
@@ -53,11 +53,14 @@ class Service:
 
 	clock: Clockwork
 	refuses_repeats: bool = False
+	renames: bool = False
+	"""It gives numbers of its own."""
 	invoices: list[Kept] = field(default_factory=list)
 	receipts: list[Kept] = field(default_factory=list)
 	calls: list[tuple[float, str, int]] = field(default_factory=list)
 	faults: list[Callable[[str], Any]] = field(default_factory=list)
 	"""Asked one after the other for each call, until it is used up: an exception, 'lost', 'late' or None."""
+	customers: list[str] = field(default_factory=list)
 	session: str = "s1"
 	count: int = 0
 
@@ -76,6 +79,10 @@ class Service:
 			raise ServiceError(Outcome.AMBIGUOUS, "no answer")
 		return answer
 
+	def taken(self, number: str, reference: str, total: Decimal = Decimal(1)) -> None:
+		"""Somebody else's document."""
+		self.invoices.append(Kept(self.new_id(), number, total, reference))
+
 	def new_id(self) -> str:
 		self.count += 1
 		return str(self.count)
@@ -90,6 +97,10 @@ class FakeConnector:
 	def open_database(self, database_id: str) -> Session:
 		return Session("https://there", self.service.session)
 
+	def ensure_customer(self, pace: Any, name: str) -> None:
+		pace.before_call()
+		self.service.call(self.account, "customer", lambda: self.service.customers.append(name))
+
 	def create_invoices(self, invoices: Sequence[Invoice]) -> list[WriteResult]:
 		def apply() -> list[WriteResult]:
 			return [
@@ -100,13 +111,15 @@ class FakeConnector:
 		return self.service.call(self.account, "create", apply, len(invoices))
 
 	def _create(self, kept: list[Kept], number: str, total: Decimal, alone: bool) -> WriteResult:
+		if number.startswith("TAKEN"):
+			return WriteResult(Outcome.REJECTED, code=EXISTS, message="The number is taken.")
 		if number.startswith("BAD"):
 			return WriteResult(Outcome.REJECTED, message="The item is unknown.")
 		if self.service.refuses_repeats and alone and any(one.number == number for one in kept):
 			return WriteResult(Outcome.REJECTED, code=EXISTS, message="It is there already.")
-		one = Kept(self.service.new_id(), number, total)
+		one = Kept(self.service.new_id(), f"X-{number}" if self.service.renames else number, total)
 		kept.append(one)
-		return WriteResult(Outcome.ACKNOWLEDGED, Recorded(one.remote_id, number, total))
+		return WriteResult(Outcome.ACKNOWLEDGED, Recorded(one.remote_id, one.number, total))
 
 	def find_invoices(self, numbers: Sequence[str]) -> dict[str, Recorded]:
 		return self.service.call(
@@ -136,7 +149,9 @@ class FakeConnector:
 
 def _found(kept: list[Kept], numbers: Sequence[str]) -> dict[str, Recorded]:
 	return {
-		one.number: Recorded(one.remote_id, one.number, one.total) for one in kept if one.number in numbers
+		one.number: Recorded(one.remote_id, one.number, one.total, reference=one.reference)
+		for one in kept
+		if one.number in numbers
 	}
 
 
@@ -213,7 +228,9 @@ class Stage:
 			numbers_per_look_up=numbers,
 			has_databases=True,
 		)
-		self.site.db.insert_many(STATE, ("name", "connection"), [(CONNECTION, CONNECTION)])
+		self.site.db.insert_many(
+			STATE, ("name", "connection", "customers"), [(CONNECTION, CONNECTION, '["Store"]')]
+		)
 		self.site.db.commit()
 
 	# -- AccountingHost ------------------------------------------------------------------------------------------

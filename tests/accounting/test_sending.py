@@ -109,6 +109,74 @@ def test_refused_invoices_stop_after_a_few_tries_and_can_be_replayed() -> None:
 	assert len(stage.service.calls) == calls + 1
 
 
+def test_a_number_that_is_taken_and_shows_no_document_is_shown_to_a_person() -> None:
+	stage = Stage(refuses_repeats=True)
+	stage.want("TAKEN-1")
+	stage.until_quiet(hours=48)
+	row = stage.rows()["TAKEN-1"]
+	assert (row["state"], row["attempts"], row["there"]) == ("Needs Attention", ATTEMPTS, "No")
+
+
+def test_a_service_that_never_answers_is_given_up_and_replayed() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	for _try in range(20):
+		stage.service.faults = [lambda what: "lost" if what == "create" else None] * 4
+		stage.send()
+		stage.service.invoices.clear()
+		stage.clock.pass_until(stage.clock.now + 100)
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["there"], row["due_at"]) == ("Needs Attention", "Unclear", 0.0)
+	documents.replay(stage.site, [documents.row_name(CONNECTION, documents.INVOICE, "SI-1")])
+	stage.service.faults = []
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1"]
+
+
+def test_the_stores_customer_is_made_once() -> None:
+	stage = Stage()
+	stage.site.db.execute("UPDATE `tabAccounting State` SET customers = ''")
+	stage.want("SI-1", "SI-2")
+	stage.service.faults = [lambda what: ServiceError(Outcome.AMBIGUOUS, "no answer")]
+	stage.until_quiet()
+	stage.want("SI-3")
+	stage.until_quiet()
+	assert (stage.service.customers, stage.numbers()) == (["Store"], ["SI-1", "SI-2", "SI-3"])
+
+
+def test_a_customer_that_is_refused_is_shown() -> None:
+	stage = Stage()
+	stage.site.db.execute("UPDATE `tabAccounting State` SET customers = ''")
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: ServiceError(Outcome.REJECTED, "The name is too long.")]
+	stage.send(1.0)
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["reason"], stage.numbers()) == ("Needs Attention", "The name is too long.", [])
+
+
+def test_a_service_that_numbers_by_itself_is_stopped() -> None:
+	stage = Stage(renames=True)
+	stage.want("SI-1")
+	stage.send()
+	assert "allow own numbers" in stage.rows()["SI-1"]["reason"]
+	assert (len(stage.notices), len(stage.service.invoices)) == (1, 1)
+
+
+def test_somebody_elses_document_of_our_number_is_not_adopted() -> None:
+	stage = Stage(refuses_repeats=True)
+	stage.site.db.insert_many("Marketplace Order", ("name", "store", "order_id"), [("O", "S", "ORDER-1")])
+	stage.want("SI-1", order="O")
+	stage.service.taken("SI-1", reference="ORDER-2")
+	stage.until_quiet()
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["there"]) == ("Needs Attention", "No")
+	stage.service.invoices.clear()
+	stage.service.taken("SI-2", reference="ORDER-1", total=total_of("SI-2"))
+	stage.want("SI-2", order="O")
+	stage.until_quiet()
+	assert stage.state("SI-2") == "Sent"
+
+
 def test_settled_by_hand_is_left_alone() -> None:
 	stage = Stage()
 	stage.want("BAD-1")

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketplace_sync.connectors import get_accounting_connector
 from marketplace_sync.connectors.accounting import (
@@ -484,6 +486,7 @@ def test_an_empty_list() -> None:
 		ok("x", sp={"pageCount": 1, "rowCount": 1}),
 		page([{"no": "A"}]),
 		ok([], sp={"pageCount": "many", "rowCount": 1}),
+		page([], pages=1_000_000, count=1),
 	],
 )
 def test_a_list_that_can_not_be_read(answer: dict[str, Any]) -> None:
@@ -500,16 +503,18 @@ def test_items_are_created_in_one_call_each_with_an_answer_of_its_own() -> None:
 				{"s": False, "d": ["Sudah ada data lain dengan Kode Barang B"]},
 				{"s": False, "d": ["Sudah ada data lain dengan UPC/Barcode 123"]},
 				{"s": False, "d": [THROTTLE]},
+				{"s": False, "d": ["Data Session Key tidak tepat"]},
 			],
 		}
 	)
-	news = [NewItem(sku, f"Item {sku}", "PCS", D("1500.5")) for sku in "ABCD"]
-	results = connector.create_items([*news[:3], NewItem("D", "x" * 120, "PCS")])
+	news = [NewItem(sku, f"Item {sku}", "PCS", D("1500.5")) for sku in "ABCE"]
+	results = connector.create_items([*news[:3], NewItem("D", "x" * 120, "PCS"), news[3]])
 	assert [(one.outcome, one.code) for one in results] == [
 		(Outcome.ACKNOWLEDGED, ""),
 		(Outcome.REJECTED, EXISTS),
 		(Outcome.REJECTED, ""),
 		(Outcome.REFUSED, "throttled"),
+		(Outcome.REFUSED, SESSION_OVER),
 	]
 	assert results[0].recorded == Recorded("5", "A")
 	assert path(http) == "/accurate/api/item/bulk-save.do"
@@ -604,6 +609,8 @@ def test_stock_by_the_warehouses_id_in_pages_by_sku() -> None:
 		# One came and one went: the length is the same.
 		[page([stock_row(1), stock_row(2)], 1, 2, 3), page([stock_row(2)], 2, 2, 3)],
 		[page([stock_row(1)], 1, 2, 3), page([stock_row(2)], 2, 2, 3)],
+		# One was counted twice, before and after a sale perhaps.
+		[page([stock_row(1), stock_row(2)], 1, 2, 3), page([stock_row(2), stock_row(3)], 2, 2, 3)],
 	],
 )
 def test_a_stock_list_that_changed_while_it_was_read_is_refused(pages: list[dict[str, Any]]) -> None:
@@ -972,3 +979,91 @@ def test_a_receipt_is_deleted_by_its_id() -> None:
 	assert connector.delete_receipt(Recorded("88", "P-1")).outcome is Outcome.ACKNOWLEDGED
 	assert path(http) == "/accurate/api/sales-receipt/delete.do"
 	assert connector.delete_receipt(Recorded("88", "P-1")).outcome is Outcome.ACKNOWLEDGED
+
+
+# -- whatever comes back -----------------------------------------------------------------------------------
+KEYS = [
+	"s", "d", "r", "sp", "id", "no", "number", "name", "host", "session", "database", "customerNo", "totalAmount", "outstanding",
+	"quantity", "rowCount", "pageCount", "error", "error_description", "access_token", "expires_in", "user",
+]  # fmt: skip
+scalars = (
+	st.none()
+	| st.booleans()
+	| st.integers(-1, 3)
+	| st.floats(allow_nan=True)
+	| st.sampled_from(
+		["", "I-1", "77", "Lunas", IRIS, "tidak tepat", THROTTLE, "invalid_token", "\ud800", *DENIED]
+	)
+	| st.text(max_size=6)
+)
+anything = st.recursive(
+	scalars,
+	lambda inner: (
+		st.lists(inner, max_size=3)
+		| st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
+	),
+	max_leaves=20,
+)
+envelopes = st.fixed_dictionaries(
+	{},
+	optional={
+		"s": st.booleans() | anything,
+		"d": anything,
+		"r": anything,
+		"sp": st.fixed_dictionaries({}, optional={"rowCount": scalars, "pageCount": scalars}),
+		"error": scalars,
+		"session": scalars,
+		"host": scalars,
+		"access_token": scalars,
+	},
+)
+answers = st.one_of(
+	st.builds(Answer, st.sampled_from([200, 200, 200, 308, 400, 401, 403, 429, 500]), envelopes),
+	st.sampled_from(
+		[
+			Lost("x"),
+			NotSent("x"),
+			Unreadable("x", status=200),
+			moved(f"{ZEUS}/accurate/api/x"),
+			moved("http://["),
+		]
+	),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+	data=st.lists(answers, min_size=4, max_size=4),
+	call=st.sampled_from(
+		[
+			lambda one: one.create_invoices([invoice()]),
+			lambda one: one.create_invoices(several("I-1", "I-2")),
+			lambda one: one.create_items([NewItem("A", "A", "PCS")]),
+			lambda one: one.create_receipt(receipt()),
+			lambda one: one.find_invoices(["I-1"]),
+			lambda one: one.find_invoices(["I-1", "I-2"]),
+			lambda one: one.find_receipt("I-1", ""),
+			lambda one: one.delete_invoice(RECORDED),
+			lambda one: one.open_database("1156"),
+			lambda one: one.databases(),
+			lambda one: one.refresh(),
+			lambda one: one.ensure_customer(OnePace(), "Tokopedia"),
+			lambda one: list(one.stock(OnePace(), WAREHOUSE)),
+			lambda one: list(one.items(OnePace())),
+			lambda one: one.accounts(OnePace()),
+		]
+	),
+)
+def test_nothing_but_the_documented_errors(data: list[Any], call: Callable[[Accurate], Any]) -> None:
+	connector, _http = accurate(*data)
+	try:
+		told = call(connector)
+		results = told if isinstance(told, list) else [told]
+		shown = "".join(getattr(one, "message", "") for one in results)
+	except Moved as move:
+		assert move.host == ZEUS
+		return
+	except ServiceError as refused:
+		shown = f"{refused}{refused.code}"
+	shown.encode()
+	assert not [secret for secret in DENIED if secret in shown]

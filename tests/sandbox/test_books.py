@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from dialect_clients import Http
 
 from marketplace_sync.sandbox import ControlClient, ControlError
 from marketplace_sync.sandbox.books import (
@@ -269,6 +270,8 @@ def test_books_by_the_control_api(control: ControlClient) -> None:
 	assert control.configure_books("7", minute_limit=None)["settings"]["minute_limit"] is None
 	events = control.journal("7")
 	assert control.journal("7", after=len(events) - 1) == events[-1:]
+	page = Http(control.url).call("GET", "/").body.decode()
+	assert "<td>PT 7</td>" in page
 	control.delete_books("7")
 	with pytest.raises(ControlError, match="no books '7'"):
 		control.books("7")

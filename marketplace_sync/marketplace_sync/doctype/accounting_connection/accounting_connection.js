@@ -9,7 +9,7 @@ frappe.ui.form.on("Accounting Connection", {
 	},
 
 	service(frm) {
-		offer_modes(frm);
+		offer_modes(frm, true);
 	},
 
 	refresh(frm) {
@@ -28,7 +28,7 @@ frappe.ui.form.on("Accounting Connection", {
 			return;
 		}
 		add_buttons(frm);
-		show_overview(frm);
+		load(frm);
 	},
 });
 
@@ -37,12 +37,12 @@ const may_write = (frm) => frm.perm[0] && frm.perm[0].write;
 const call = (frm, method, args) => frappe.xcall(ACCOUNTING + method, { connection: frm.doc.name, ...args });
 const is_here = (frm) => frappe.get_route_str() === `Form/Accounting Connection/${frm.doc.name}`;
 
-function offer_modes(frm) {
+function offer_modes(frm, usual) {
 	frappe.xcall(ACCOUNTING + "services").then((services) => {
 		const modes = services[frm.doc.service];
 		if (!modes) return;
 		frm.set_df_property("mode", "options", modes);
-		if (!modes.includes(frm.doc.mode)) frm.set_value("mode", modes[0]);
+		if (usual || !modes.includes(frm.doc.mode)) frm.set_value("mode", modes[0]);
 	});
 }
 
@@ -50,7 +50,7 @@ function add_buttons(frm) {
 	const view = (label, doctype) =>
 		frm.add_custom_button(label, () => frappe.set_route("List", doctype, { connection: frm.doc.name }), __("View"));
 	if (may_write(frm)) {
-		const group = __("Service");
+		const group = __("Service", null, "Accounting Connection");
 		frm.add_custom_button(__("Connect"), () => act.connect(frm), group);
 		if (frm.doc.database_id) {
 			frm.add_custom_button(__("Read Lists"), () => act.read_lists(frm), group);
@@ -63,8 +63,8 @@ function add_buttons(frm) {
 		if ((frm.doc.stores || []).length)
 			frm.add_custom_button(__("Add the Stores' Accounts"), () => act.add_accounts(frm), __("Mapping"));
 	}
-	view(__("Documents"), "Accounting Document");
-	view(__("Items"), "Accounting Item");
+	view(__("Documents", null, "Accounting Connection"), "Accounting Document");
+	view(__("Items", null, "Accounting Connection"), "Accounting Item");
 	view(__("Stock In"), "Accounting Stock In");
 }
 
@@ -180,7 +180,7 @@ function unless_dirty(frm, then) {
 function choose(frm, answer) {
 	if (answer.database !== undefined) {
 		frappe.show_alert({ message: __("Connected: {0}", [esc(answer.database)]), indicator: "green" });
-		return frm.reload_doc();
+		return frm.reload_doc().then(() => watch(frm, (told) => told.lists.error || told.lists.at));
 	}
 	frappe.prompt(
 		[
@@ -223,10 +223,6 @@ function load(frm) {
 	});
 }
 
-function show_overview(frm) {
-	load(frm);
-}
-
 function show(frm, told) {
 	offer_lists(frm, told.lists);
 	show_checklist(frm, told);
@@ -256,7 +252,7 @@ function step_texts(frm, told) {
 				told.items.new,
 				told.items.conflicts,
 				marketplace_sync.time(told.items.at),
-		  ])
+		  ]) + ` <a class="show-items">${__("Show them")}</a>`
 		: "";
 	return {
 		connect: {
@@ -337,7 +333,7 @@ function show_checklist(frm, told) {
 			const { title, text, button } = texts[step.key];
 			const is_next = told.next === step.key;
 			const mark = step.done
-				? `<span class="indicator-pill no-indicator-dot green">${__("Done")}</span>`
+				? `<span class="indicator-pill no-indicator-dot green">${__("Done", null, "Accounting Connection")}</span>`
 				: is_next
 				? `<span class="indicator-pill no-indicator-dot orange">${__("Next")}</span>`
 				: `<span class="indicator-pill no-indicator-dot gray">${__("Later")}</span>`;
@@ -358,6 +354,7 @@ function show_checklist(frm, told) {
 			`<div class="frappe-card p-3 mb-3">
 			<div class="mb-2"><b>${told.next ? __("Checklist") : __("All set up")}</b></div>${rows}</div>`
 	);
+	wrapper.find(".show-items").on("click", () => show_items(frm));
 	wrapper.find("[data-step]").on("click", function () {
 		act[$(this).data("step")](frm);
 	});
@@ -370,12 +367,16 @@ function show_checklist(frm, told) {
 
 // -- lists of the service, offered in the mapping ----------------------------------------------------------------
 function offer_lists(frm, lists) {
+	if (frm.lists_offered === `${frm.doc.name} ${lists.at}`) return; // somebody may be typing in the grid
+	frm.lists_offered = `${frm.doc.name} ${lists.at}`;
+	// Frappe shows these as HTML, and in the input as they are.
+	const plain = (text) => text.replace(/[<>]/g, "");
 	const accounts = lists.accounts.map((one) => ({
 		value: one.key,
-		label: one.name === one.key || one.name.includes(one.key) ? one.name : `${one.key} ${one.name}`,
-		description: one.kind,
+		label: plain(one.name.includes(one.key) ? one.name : `${one.key} ${one.name}`),
+		description: plain(one.kind),
 	}));
-	const warehouses = lists.warehouses.map((one) => ({ value: one.key, label: one.key }));
+	const warehouses = lists.warehouses.map((one) => ({ value: one.key, label: plain(one.key) }));
 	for (const [table, field, options] of [
 		["accounts", "service_account", accounts],
 		["warehouses", "service_warehouse", warehouses],
@@ -435,7 +436,7 @@ function show_items(frm) {
 		]);
 		const total = count("New") + count("Sending") + count("Conflict");
 		const dialog = new frappe.ui.Dialog({
-			title: __("Items: nothing has been sent"),
+			title: __("Items by the Last Comparison"),
 			size: "extra-large",
 			fields: [{ fieldname: "answer", fieldtype: "HTML" }],
 		});
@@ -450,7 +451,7 @@ function show_items(frm) {
 					? `<p class="text-muted">${__("The first {0} of {1}.", [rows.length, total])}</p>`
 					: "") +
 				(shown.length
-					? marketplace_sync.table([__("State"), __("Item"), __("In the Service"), __("Reason")], shown)
+					? marketplace_sync.table([__("State", null, "Accounting Item"), __("Item"), __("In the Service"), __("Reason")], shown)
 					: "")
 		);
 		if (count("New") && may_write(frm))

@@ -11,7 +11,7 @@ import frappe
 from frappe import _
 from frappe.model import no_value_fields, table_fields
 from frappe.model.document import Document
-from frappe.utils import cint, now_datetime
+from frappe.utils import cint, get_datetime, now_datetime
 
 from marketplace_sync import connectors
 from marketplace_sync.accounting.documents import DOCUMENT, NO, STATE, let_go, retry_all
@@ -123,7 +123,8 @@ class AccountingConnection(Document):
 			from marketplace_sync.erpnext.accounting_events import backfill
 
 			backfill(self.name)
-		frappe.db.after_commit.add(lambda: wake_accounting(self.name))
+		if cint(self.send_invoices):
+			frappe.db.after_commit.add(lambda: wake_accounting(self.name))
 
 	def on_trash(self) -> None:
 		sent = frappe.db.sql(
@@ -170,7 +171,11 @@ class AccountingConnection(Document):
 				)
 			)
 		self.db_set(
-			{"database_id": database_id, "database_name": database_name, "connected_at": now_datetime()},
+			{
+				"database_id": database_id,
+				"database_name": database_name,
+				"connected_at": now_datetime().replace(microsecond=0),
+			},
 			notify=True,
 		)
 		self.add_comment("Info", _("connected {0}").format(database_name))
@@ -198,7 +203,7 @@ class AccountingConnection(Document):
 				(_("The books were disconnected."), name),
 			)
 			frappe.db.sql(
-				f"UPDATE `tab{STATE}` SET lists = '', lists_at = 0, lists_error = '', items_at = 0, items_error = '',"
+				f"UPDATE `tab{STATE}` SET customers = '', lists = '', lists_at = 0, lists_error = '', items_at = 0, items_error = '',"
 				" stock_at = 0, stock_error = '' WHERE name = %s",
 				(name,),
 			)
@@ -232,6 +237,8 @@ class AccountingConnection(Document):
 		"""Fields that this save changes; a table when any of its rows' values did."""
 
 		def value(doc: Document, field: Any) -> Any:
+			if field.fieldtype == "Datetime":
+				return get_datetime(doc.get(field.fieldname)) if doc.get(field.fieldname) else None
 			if field.fieldtype not in table_fields:
 				return doc.get(field.fieldname) or None
 			names = [
@@ -262,7 +269,7 @@ class AccountingConnection(Document):
 		if self.mode not in modes:
 			problems.append(
 				_("Connect By: {0} knows no {1}. Choose {2}.").format(
-					self.service, self.mode, frappe.bold(_(" or ").join(modes))
+					self.service, self.mode, frappe.bold(", ".join(modes))
 				)
 			)
 		for field in ("base_url", "auth_url"):
@@ -400,7 +407,7 @@ class AccountingConnection(Document):
 	def _warehouse_problems(self) -> list[str]:
 		problems = []
 		row_of: dict[str, int] = {}
-		pulled: dict[str, int] = {}
+		sharing: dict[str, Document] = {}
 		known = self._listed("warehouses", "warehouses")
 		for row in self.warehouses:
 			row.service_warehouse = (row.service_warehouse or "").strip()
@@ -433,15 +440,14 @@ class AccountingConnection(Document):
 						row.idx, frappe.bold(row.warehouse)
 					)
 				)
-			if cint(row.pull_stock) and row.service_warehouse:
-				first = pulled.setdefault(row.service_warehouse, row.idx)
-				if first != row.idx:
-					problems.append(
-						_(
-							"Warehouses, row {0}: the stock of {1} goes into row {2} already, and would count twice. Untick Stock In"
-							" in one of them."
-						).format(row.idx, frappe.bold(frappe.utils.escape_html(row.service_warehouse)), first)
-					)
+			twin = sharing.setdefault(row.service_warehouse, row)
+			if twin is not row and row.service_warehouse and (cint(row.pull_stock) or cint(twin.pull_stock)):
+				problems.append(
+					_(
+						"Warehouses, row {0}: {1} is in row {2} already. A warehouse whose stock comes from there must be the only"
+						" one that sells from it. Delete one row, or untick Stock In in both."
+					).format(row.idx, frappe.bold(frappe.utils.escape_html(row.service_warehouse)), twin.idx)
+				)
 			if known and row.service_warehouse and row.service_warehouse not in known:
 				problems.append(
 					_(

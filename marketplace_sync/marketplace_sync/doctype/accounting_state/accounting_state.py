@@ -19,6 +19,7 @@ class AccountingState(Document):
 		circuit_reason: DF.SmallText | None
 		confirmed: DF.Check
 		connection: DF.Link
+		customers: DF.SmallText | None
 		host: DF.Data | None
 		items_at: DF.Float
 		items_error: DF.SmallText | None

@@ -84,7 +84,7 @@ function show_differences(frm) {
 							right(__("Shall Be")),
 							right(__("In ERPNext")),
 							right(__("Difference")),
-							__("State"),
+							__("State", null, "Accounting Stock In"),
 							__("Reason"),
 						],
 						rows

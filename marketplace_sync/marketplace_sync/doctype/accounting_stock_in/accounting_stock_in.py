@@ -1,4 +1,12 @@
+"""One reading of a service's stock: what differs from ERPNext, what was booked, and what was left for the next run."""
+
+from __future__ import annotations
+
+import frappe
 from frappe.model.document import Document
+from frappe.utils import add_days, now_datetime
+
+ROW = "Accounting Stock In Item"
 
 
 class AccountingStockIn(Document):
@@ -24,4 +32,22 @@ class AccountingStockIn(Document):
 		reason: DF.SmallText | None
 		state: DF.Literal["Reading", "Preview", "Booked", "Nothing to do", "Failed", "Discarded"]
 	# end: auto-generated types
-	pass
+
+	@staticmethod
+	def clear_old_logs(days: int = 30) -> None:
+		"""Called by Log Settings every day. The Stock Reconciliations stay; a draft that was not submitted yet keeps the reading
+		that it belongs to."""
+		drafts = (
+			f"SELECT r.parent FROM `tab{ROW}` r JOIN `tabStock Reconciliation` d ON d.name = r.stock_reconciliation"
+			" AND d.docstatus = 0"
+		)
+		old = [
+			name
+			for (name,) in frappe.db.sql(
+				f"SELECT name FROM `tabAccounting Stock In` WHERE creation < %s AND name NOT IN ({drafts})",
+				(add_days(now_datetime(), -days),),
+			)
+		]
+		for name in old:
+			frappe.db.delete(ROW, {"parent": name})
+			frappe.db.delete("Accounting Stock In", {"name": name})
