@@ -40,9 +40,7 @@ def overview(name: str) -> dict[str, Any]:
 		and not any(one["needed"] for one in missing)
 		and (doc.course == "ERPNext" or any(row.pull_stock for row in doc.warehouses)),
 		"items": bool(state.items_at) and not (doc.course == "ERPNext" and items.get(NEW, 0)),
-		"stock": bool(
-			frappe.db.exists(STOCK_IN, {"connection": name, "state": ("in", ("Booked", "Nothing to do"))})
-		),
+		"stock": _stock_came(doc),
 		# What was entered in the service by hand only its owner knows.
 		"opening": bool(doc.send_invoices),
 		"ready": bool(doc.send_invoices),
@@ -72,6 +70,21 @@ def overview(name: str) -> dict[str, Any]:
 		"backlog": backlog(name),
 		**_trouble(doc, state),
 	}
+
+
+def _stock_came(doc: Any) -> bool:
+	"""Whether a stock in of these books was booked, or found nothing to do."""
+	return bool(
+		doc.connected_at
+		and frappe.db.exists(
+			STOCK_IN,
+			{
+				"connection": doc.name,
+				"state": ("in", ("Booked", "Nothing to do")),
+				"began_at": (">=", doc.connected_at),
+			},
+		)
+	)
 
 
 def statuses() -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ THERE, GONE = "There", "Gone"
 NO, YES, UNCLEAR = "No", "Yes", "Unclear"
 WAITING, SENT, DELETED, ATTENTION, BY_HAND = "Waiting", "Sent", "Deleted", "Needs Attention", "By Hand"
 ATTEMPTS = 8
-"""Tries of a document that the service refuses, over about four hours; then it waits for a person, or for another mapping."""
+"""Tries of a document that the service refuses, over about two hours; then it waits for a person, or for another mapping."""
 FIRST_WAIT, LONGEST_WAIT = 60.0, 7_200.0
 NUMBER_LENGTH = 30
 """Accurate's limit for the number of a document."""
@@ -37,8 +37,8 @@ class Wanted:
 	wanted: str
 	marketplace_order: str = ""
 	store: str = ""
-	note: str = ""
-	"""What a person should know, e.g. that goods came back."""
+	by_hand: str = ""
+	"""Why a person has to put it into the service; '' = it is sent."""
 
 	@property
 	def name(self) -> str:
@@ -106,13 +106,13 @@ def want(site: Site, documents: Sequence[Wanted]) -> None:
 	)  # fmt: skip
 	site.db.update_many(
 		DOCUMENT,
-		("name", "wanted", "note", "now", "stamp"),
-		[(one.name, one.wanted, one.note, now, stamp) for one in documents],
-		"note = CASE WHEN v.note <> '' THEN v.note ELSE t.note END,"
-		f" state = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.state"
-		f" ELSE '{WAITING}' END,"
+		("name", "wanted", "why", "now", "stamp"),
+		[(one.name, one.wanted, one.by_hand, now, stamp) for one in documents],
+		f"reason = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.reason ELSE v.why END,"
 		f" due_at = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.due_at"
-		" WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END,"
+		" WHEN v.why <> '' THEN 0 WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END,"
+		f" state = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.state"
+		f" WHEN v.why <> '' THEN '{ATTENTION}' ELSE '{WAITING}' END,"
 		" attempts = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.attempts ELSE 0 END,"
 		" version = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.version ELSE t.version + 1 END,"
 		" wanted = v.wanted, modified = v.stamp",

@@ -14,7 +14,7 @@ from typing import Any
 import frappe
 from frappe.utils import flt
 
-from marketplace_sync.accounting.documents import INVOICE, THERE, number_of
+from marketplace_sync.accounting.documents import INVOICE, RECEIPT, THERE, number_of
 from marketplace_sync.accounting.port import Held, Source
 from marketplace_sync.connectors.accounting import Invoice, InvoiceCharge, InvoiceLine, Receipt
 from marketplace_sync.erpnext import payouts
@@ -164,7 +164,7 @@ def _payout(settings: Any, source: Source) -> Receipt:
 	left = ZERO
 	for line, invoice in payouts.lines_with_invoices(site, doc.name):
 		number = number_of(invoice) if invoice else ""
-		if line.gross > 0 and number and _is_there(settings.name, number):
+		if line.gross > 0 and number and _is_unpaid_there(settings.name, number):
 			invoices.append((number, line.gross))
 			for name, amount in line.fees:
 				account = accounts.of_fee(name)
@@ -194,12 +194,18 @@ def _payout(settings: Any, source: Source) -> Receipt:
 	)
 
 
-def _is_there(connection: str, number: str) -> bool:
-	return bool(
-		frappe.db.exists(
-			"Accounting Document",
-			{"connection": connection, "kind": INVOICE, "number": number, "wanted": THERE},
-		)
+def _is_unpaid_there(connection: str, number: str) -> bool:
+	"""Whether an invoice is the service's to be paid by a payout: it has no receipt of its own from the time when invoices were
+	paid at Delivered."""
+	order = frappe.db.get_value(
+		"Accounting Document",
+		{"connection": connection, "kind": INVOICE, "number": number, "wanted": THERE},
+		"marketplace_order",
+	)
+	return bool(order) and not frappe.db.sql(
+		"SELECT 1 FROM `tabAccounting Document` WHERE connection = %s AND kind = %s AND marketplace_order = %s"
+		" AND source_doctype = 'Payment Entry' AND (wanted = %s OR there <> 'No')",
+		(connection, RECEIPT, order, THERE),
 	)
 
 

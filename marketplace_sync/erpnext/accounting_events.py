@@ -22,10 +22,14 @@ CONNECTION = "Accounting Connection"
 AT_DELIVERED, AT_PAYOUT = "Delivered", "Payout"
 PAYOUT = "Marketplace Payout"
 
-# Only orders that were placed after the connection was made.
+BEFORE = (
+	"Its order was placed before the books were connected, so it is not sent: enter it in the service, then press Settled by"
+	" Hand. Until then Sync Stock counts its goods as sold here and not there."
+)
 _OF_ORDER = (
-	f"SELECT c.name, c.receipts_at, o.store FROM `tab{CONNECTION}` c JOIN `tabAccounting Store` s ON s.parent = c.name"
-	" JOIN `tabMarketplace Order` o ON o.store = s.store AND o.ordered_at >= c.connected_at WHERE o.name = %s"
+	f"SELECT c.name, c.receipts_at, o.store, o.ordered_at >= c.connected_at FROM `tab{CONNECTION}` c JOIN `tabAccounting Store` s ON s.parent = c.name"
+	" JOIN `tabMarketplace Order` o ON o.store = s.store WHERE o.name = %s"
+	" AND c.connected_at IS NOT NULL"
 )
 
 
@@ -113,13 +117,12 @@ def _want(doc: Document, kind: str) -> None:
 	order = doc.get(FIELD)
 	wanted = THERE if doc.docstatus == 1 else GONE
 	documents = []
-	for connection, receipts_at, store in frappe.db.sql(_OF_ORDER, order):
-		if kind == RECEIPT and receipts_at != AT_DELIVERED and wanted == THERE:
+	for connection, receipts_at, store, is_sent in frappe.db.sql(_OF_ORDER, order):
+		if wanted == THERE and kind == RECEIPT and (receipts_at != AT_DELIVERED or not is_sent):
 			continue
 		if wanted == THERE or _is_known(connection, doc.name):
-			documents.append(
-				Wanted(connection, kind, doc.doctype, doc.name, wanted, marketplace_order=order, store=store)
-			)
+			by_hand = "" if is_sent or wanted == GONE else BEFORE
+			documents.append(Wanted(connection, kind, doc.doctype, doc.name, wanted, order, store, by_hand))
 	_write(documents)
 
 

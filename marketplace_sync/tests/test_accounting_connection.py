@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import frappe
 
-from marketplace_sync import accounting_api, api
+from marketplace_sync import accounting_api, accounting_jobs, api
 from marketplace_sync.accounting.documents import DOCUMENT, STATE
 from marketplace_sync.marketplace_sync.doctype.accounting_connection import accounting_connection
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
@@ -118,6 +118,24 @@ class TestBothCourses(ConnectionCase):
 		doc.save()
 		self.assertEqual(self.next_step(connection), "")
 		self.assertEqual(self.sandbox.control.books(first["id"])["invoices"], 0)
+
+		# Other books begin from the first step on, whatever was done for these.
+		accounting_api.disconnect(connection)
+		consent(connection, first)
+		accounting_api.choose_database(connection, first["id"])
+		self.queue.work()
+		steps = {step["key"]: step["done"] for step in accounting_api.overview(connection)["steps"]}
+		self.assertEqual(
+			steps,
+			{
+				"connect": True,
+				"database": True,
+				"mapping": True,
+				"items": False,
+				"stock": False,
+				"ready": False,
+			},
+		)
 
 	def test_stock_starts_in_erpnext_jurnal_by_hmac(self) -> None:
 		codes = [utils.item(quantity=5) for _ in range(3)]
@@ -445,6 +463,37 @@ class TestDisconnect(ConnectionCase):
 		speed = host.capabilities(connection).calls_per_second * 0.96
 		self.assertEqual(told["waiting"], 4)
 		self.assertAlmostEqual(told["ends_at"] - host.site.now(), 2 / speed, delta=1)
+
+
+class TestSchedule(ConnectionCase):
+	def test_stock_comes_by_itself_as_often_as_the_connection_says(self) -> None:
+		code = utils.item()
+		store = utils.shopee_store(self.sandbox, {code: 0})
+		connection, books = self.connected(items=[{"sku": code, "cost": 1000, "stock": 4}])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"}, stock_schedule="Every hour")
+		accounting_api.compare_items(connection)
+		self.queue.work()
+		accounting_jobs.sync_stock_nightly()
+		self.assertEqual(self.queue.jobs, [])
+		accounting_jobs.sync_stock_hourly()
+		self.assertEqual(self.queue.work(), ["sync_stock"])
+		self.assertEqual(utils.bin_quantities(code)[0], 4)
+		self.sandbox.control.set_books_stock(books["id"], {code: 9})
+		accounting_jobs.sync_stock_hourly()
+		self.queue.work()
+		self.assertEqual(utils.bin_quantities(code)[0], 9)
+		accounting_api.disconnect(connection)
+		accounting_jobs.sync_stock_hourly()
+		self.assertEqual(self.queue.jobs, [])
+
+	def test_an_item_that_was_sent_can_be_deleted_here(self) -> None:
+		code = utils.item()
+		store = utils.shopee_store(self.sandbox, {})
+		connection, _books = self.connected(items=[{"sku": code}])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"})
+		frappe.get_doc(doctype="Accounting Item", connection=connection, item=code, state="Linked").insert()
+		frappe.delete_doc("Item", code)
+		self.assertFalse(frappe.db.exists("Item", code))
 
 
 class TestBadInput(ConnectionCase):

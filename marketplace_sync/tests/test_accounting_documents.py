@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import frappe
 
-from marketplace_sync.accounting.documents import INVOICE, RECEIPT, number_of, row_name
+from marketplace_sync.accounting.documents import INVOICE, RECEIPT, Wanted, number_of, row_name
 from marketplace_sync.accounting.port import Held, Source
 from marketplace_sync.connectors.accounting import Invoice, Receipt
 from marketplace_sync.erpnext import accounting_events, booking, payouts
 from marketplace_sync.erpnext.accounting_documents import compose
+from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.order_utils import BookingTestCase, S, account, clearing, line, new_store
 from marketplace_sync.tests.utils import ABBR, COMPANY, SHOP
@@ -144,8 +145,14 @@ class TestWanted(AccountingCase):
 	def test_only_orders_after_the_connection(self) -> None:
 		frappe.db.set_value(CONNECTION, self.connection, "connected_at", "2100-01-01")
 		frappe.db.commit()
-		self.book(self.order(S.DELIVERED))
-		self.assertEqual(self.documents(), {})
+		order = self.order(S.READY_TO_SHIP)
+		row = self.book(order)
+		(name,) = frappe.get_all("Accounting Document", pluck="name")
+		found = frappe.get_doc("Accounting Document", name)
+		self.assertEqual((found.source, found.state, found.due_at), (row.sales_invoice, "Needs Attention", 0))
+		self.assertIn("placed before the books were connected", found.reason)
+		self.book(self.again(order, S.DELIVERED))
+		self.assertEqual(set(self.documents()), {row.sales_invoice}, "its payment is a person's as well")
 
 	def test_a_rollback_leaves_nothing(self) -> None:
 		(name,) = self.receive(self.order(S.READY_TO_SHIP))
@@ -288,6 +295,21 @@ class TestComposed(AccountingCase):
 		self.assertEqual(found.account, "1102")
 		self.assertEqual([(one.account, one.amount) for one in found.fees], [("6101", Decimal("2500.25"))])
 		self.assertIn("besides its invoices -300.00", found.memo)
+		for order in (rows[0].name,):
+			accounting_events.want(
+				FrappeSite(),
+				[
+					Wanted(
+						self.connection, RECEIPT, "Payment Entry", "PE-OLD", "There", marketplace_order=order
+					)
+				],
+			)
+		found = self.composed(RECEIPT, "Marketplace Payout", payout)
+		self.assertEqual(
+			[number for number, _amount in found.invoices],
+			[rows[1].sales_invoice],
+			"what was paid at Delivered is not paid again",
+		)
 		frappe.get_doc(
 			"Journal Entry", frappe.db.get_value("Marketplace Payout", payout, "journal_entry")
 		).cancel()

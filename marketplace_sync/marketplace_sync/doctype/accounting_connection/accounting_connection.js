@@ -342,8 +342,8 @@ function show_checklist(frm, told) {
 					? `<button class="btn btn-primary btn-xs" data-step="${step.key}">${button}</button>`
 					: "";
 			return `<div class="d-flex py-2 border-top" data-row="${step.key}">
-				<div style="width: 2rem" class="text-muted">${at + 1}</div>
-				<div style="width: 5rem">${mark}</div>
+				<div style="flex: 0 0 2rem" class="text-muted">${at + 1}</div>
+				<div style="flex: 0 0 7rem">${mark}</div>
 				<div class="flex-grow-1"><div class="${is_next ? "bold" : ""}">${title}</div>
 				<div class="small text-muted">${text || ""}</div></div><div class="ml-3">${press}</div></div>`;
 		})
