@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from benchmarks import coalesce, latency, memory, oversold, resync, simulation, throughput
+from benchmarks import backlog, coalesce, latency, memory, oversold, resync, simulation, throughput
 from benchmarks.report import machine
 from benchmarks.sizes import FULL, QUICK
 
@@ -20,6 +20,7 @@ ROWS = {
 	"memory": memory.run,
 	"simulation": simulation.run,
 	"oversold": oversold.run,
+	"backlog": backlog.run,
 }
 
 

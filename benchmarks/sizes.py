@@ -22,10 +22,12 @@ class Sizes:
 	seeds: int = 10_000
 	"""A tenth of the goal's: `make simulate SEEDS=100000` runs all of them."""
 	paydays: int = 100
+	invoices: int = 5_000
 
 
 FULL = Sizes()
 QUICK = Sizes(
 	rounds=2, listings=2_000, rival_listings=20, resync=5_000, own_shape=50, changes=15, latency_rounds=2,
 	memory=20_000, seeds=200, paydays=5,
+	invoices=400,
 )  # fmt: skip

@@ -426,6 +426,9 @@ class _Sending:
 				error = ServiceError(Outcome.MISCONFIGURED, str(error))
 			elif error.outcome is Outcome.AMBIGUOUS:
 				error = ServiceError(Outcome.REFUSED, str(error))  # no document was sent
+			elif error.outcome is Outcome.REJECTED:
+				# It stands in the way of every document of the store: one notice, not thousands of refusals.
+				error = ServiceError(Outcome.MISCONFIGURED, str(error))
 			self._failed(_Call(Step.CREATE, rows, lambda: None), error)
 			return False
 		self.connector = self.host.connector(self.name)

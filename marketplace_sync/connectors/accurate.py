@@ -164,6 +164,10 @@ MEANINGS = tuple(
 )
 
 
+WINDOW = 1.0
+"""Seconds in which Accurate counts calls [H]: so long a rest is enough, where it tells none."""
+
+
 def meaning(words: str, status: int) -> tuple[str, Verdict]:
 	"""(code, verdict) of a refusal in these words. Words that nobody documented are a refusal for good, shown as they are."""
 	lower = words.lower()
@@ -398,7 +402,10 @@ class Accurate(AccountingConnector):
 			verdict = verdict._replace(cure=clock_hint(answer.clock_skew))
 		elif code == "invalid_token" and self.account.mode is Mode.API_TOKEN:
 			verdict = verdict._replace(cure="Make a new API token in Accurate, and enter it here.")
-		return Refusal(verdict, words or "Accurate refused.", code=code, retry_after=answer.retry_after)
+		wait = answer.retry_after
+		if wait is None and verdict.outcome is Outcome.THROTTLED:
+			wait = WINDOW
+		return Refusal(verdict, words or "Accurate refused.", code=code, retry_after=wait)
 
 	def _pages(
 		self, pace: Pace, path: str, query: Sequence[tuple[str, str]], page: int = 1

@@ -63,14 +63,12 @@ def payout_changed(payout: str) -> None:
 		" WHERE s.store = %s AND c.receipts_at = %s AND c.connected_at IS NOT NULL",
 		(store, AT_PAYOUT),
 	)
-	wanted = THERE if state == "Posted" and journal_entry else GONE
-	_write(
-		[
-			Wanted(connection, RECEIPT, PAYOUT, payout, wanted, store=store)
-			for (connection,) in connections
-			if wanted == THERE or _is_known(connection, payout)
-		]
-	)
+	if state == "Posted" and journal_entry:
+		_write(
+			[Wanted(connection, RECEIPT, PAYOUT, payout, THERE, store=store) for (connection,) in connections]
+		)
+	else:
+		_take_back(PAYOUT, payout)
 
 
 def backfill(connection: str) -> int:
@@ -114,20 +112,31 @@ def backfill(connection: str) -> int:
 
 
 def _want(doc: Document, kind: str) -> None:
+	if doc.docstatus != 1:
+		_take_back(doc.doctype, doc.name)
+		return
 	order = doc.get(FIELD)
-	wanted = THERE if doc.docstatus == 1 else GONE
 	documents = []
 	for connection, receipts_at, store, is_sent in frappe.db.sql(_OF_ORDER, order):
-		if wanted == THERE and kind == RECEIPT and (receipts_at != AT_DELIVERED or not is_sent):
+		if kind == RECEIPT and (receipts_at != AT_DELIVERED or not is_sent):
 			continue
-		if wanted == THERE or _is_known(connection, doc.name):
-			by_hand = "" if is_sent or wanted == GONE else BEFORE
-			documents.append(Wanted(connection, kind, doc.doctype, doc.name, wanted, order, store, by_hand))
+		by_hand = "" if is_sent else BEFORE
+		documents.append(Wanted(connection, kind, doc.doctype, doc.name, THERE, order, store, by_hand))
 	_write(documents)
 
 
-def _is_known(connection: str, source: str) -> bool:
-	return bool(frappe.db.exists("Accounting Document", {"connection": connection, "source": source}))
+def _take_back(doctype: str, name: str) -> None:
+	"""Wherever it is, or was to be: the connection may have another mapping by now."""
+	_write(
+		[
+			Wanted(connection, kind, doctype, name, GONE, order or "", store or "")
+			for connection, kind, order, store in frappe.db.sql(
+				"SELECT connection, kind, marketplace_order, store FROM `tabAccounting Document`"
+				" WHERE source_doctype = %s AND source = %s",
+				(doctype, name),
+			)
+		]
+	)
 
 
 def _tell_return(doc: Document) -> None:

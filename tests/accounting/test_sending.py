@@ -150,8 +150,9 @@ def test_a_customer_that_is_refused_is_shown() -> None:
 	stage.want("SI-1")
 	stage.service.faults = [lambda what: ServiceError(Outcome.REJECTED, "The name is too long.")]
 	stage.send(1.0)
-	row = stage.rows()["SI-1"]
-	assert (row["state"], row["reason"], stage.numbers()) == ("Needs Attention", "The name is too long.", [])
+	assert (stage.state("SI-1"), stage.numbers()) == ("Waiting", [])
+	assert stage.notices == ["Sending to the accounting service has stopped. The name is too long."]
+	assert "too long" in stage.send().why_not
 
 
 def test_a_service_that_numbers_by_itself_is_stopped() -> None:

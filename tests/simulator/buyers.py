@@ -10,7 +10,7 @@ moment at which its quantities were read; the orders are all open and unbooked o
 returned by then (finished: what it returned is committed; a worker that died in between has returned nothing), and (b)
 that the order list showed when the worker's last look began. A look is too old when the engine has spent more than
 `LOOK_EVERY` since; then (b) is all that the list showed so long ago. (b) is void, and the write must not raise what was
-acknowledged, while the list could not be read for a passing reason, or more of it was unread than a look may read; and
+acknowledged when its listing was read, while the list could not be read for a passing reason, or more of it was unread than a look may read; and
 in a turn's first slice when readings had the store silenced since the list could last be read (else a list that is
 throttled each time would keep the decreases out for ever).
 With compare-and-set: no write that is applied raises the shown number by units of an open order of the same listing
@@ -165,6 +165,8 @@ class Watch:
 	"""Orders could not be read when the quantities were: nothing may be raised."""
 	returned: dict[str, int] = field(default_factory=dict)
 	read_at: float = 0.0
+	acked: dict[str, int] = field(default_factory=dict)
+	"""SKU -> Acknowledged Qty when the listings were read."""
 	offers: dict[str, int] = field(default_factory=dict)
 	"""SKU -> the most that may be sent, as of `read_at`."""
 	known: dict[str, int] = field(default_factory=dict)
@@ -432,6 +434,12 @@ class Trade:
 		return "orders are not booked"
 
 	# -- invariant 7 ---------------------------------------------------------------------------------------
+	def listings_are_read(self, worker: _Worker) -> None:
+		"""A little before the quantities. What is a raise is decided by this: orders that another worker brings in between
+		are in the quantities already, though they lower what is acknowledged (orders/own_sale.py)."""
+		rows = self.world.site.db.rows("SELECT external_sku_id, acked_qty FROM `tabMarketplace Listing`")
+		self.watch(worker).acked = dict(rows)
+
 	def checkpoint(self, worker: _Worker, name: str) -> None:
 		watch = self.watch(worker)
 		watch.moments.append((worker.own_time(), self.world.clock.now))
@@ -441,14 +449,14 @@ class Trade:
 		elif name == "plan: versions read":
 			self._is_read(watch)
 		elif name == "plan: written":
-			for sku, at, floor, acked in self.world.site.db.rows(
-				"SELECT external_sku_id, sent_at, floor_qty, acked_qty FROM `tabMarketplace Listing`"
-				" WHERE hold = 'In Flight'"
+			for sku, at, floor in self.world.site.db.rows(
+				"SELECT external_sku_id, sent_at, floor_qty FROM `tabMarketplace Listing` WHERE hold = 'In Flight'"
 			):
 				if at == watch.read_at:
 					# What the marketplace itself asks for at least is no fault of ours.
 					most = max(watch.offers[sku], floor)
-					watch.planned[sku] = (most, max(acked, floor) if watch.unread else most, watch.known)
+					unraised = max(watch.acked[sku], floor) if watch.unread else most
+					watch.planned[sku] = (most, unraised, watch.known)
 
 	def _is_read(self, watch: Watch) -> None:
 		"""Quantities are read at this very moment."""

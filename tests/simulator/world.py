@@ -150,6 +150,8 @@ class _Worker:
 		world = self.world
 		if self.dead:
 			raise Killed
+		if world.trade and name == "plan: versions read":
+			world.trade.listings_are_read(self)
 		if not world.calm:
 			self._misfortune(name)
 		if world.trade:
