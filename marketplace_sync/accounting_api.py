@@ -31,9 +31,9 @@ JOBS = "marketplace_sync.accounting_jobs."
 # -- how it is doing -----------------------------------------------------------------------------------------------
 @frappe.whitelist()
 def overview(connection: str) -> dict[str, Any]:
-	"""The checklist with its next step, the lists for the mapping, and what waits to be sent."""
+	"""The checklist with its next step, the lists for the mapping, what waits to be sent, and the address for OAuth."""
 	_check(connection, "read")
-	return accounting_desk.overview(connection)
+	return {**accounting_desk.overview(connection), "callback": _callback_url()}
 
 
 @frappe.whitelist()

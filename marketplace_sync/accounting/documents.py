@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from marketplace_sync.sites.port import Database, Site
+from marketplace_sync.sites.port import Site
 
 DOCUMENT, STATE = "Accounting Document", "Accounting State"
 INVOICE, RECEIPT = "Invoice", "Receipt"
@@ -161,11 +161,3 @@ def retry_all(site: Site, connection: str) -> None:
 		f"SELECT name FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s", (connection, ATTENTION)
 	)
 	replay(site, [name for (name,) in rows])
-
-
-def backlog(db: Database, connection: str) -> tuple[int, int]:
-	"""(documents that wait, of these the calls at least that are needed when nothing can be bundled)."""
-	rows = db.rows(
-		f"SELECT COUNT(*) FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s", (connection, WAITING)
-	)
-	return rows[0][0], rows[0][0]

@@ -267,7 +267,7 @@ class Accurate(AccountingConnector):
 		invoices_per_call=PAGE,
 		items_per_call=PAGE,
 		# 8 a second and 8 at once for each token [H]; a little less, for calls don't arrive as evenly as they leave.
-		calls_per_second=7.5,
+		calls_per_second=7.8,
 		max_in_flight=8,
 		# `filter.number.val` takes several values [M]; how many is not documented.
 		numbers_per_look_up=20,

@@ -5,18 +5,18 @@ booking, with the preset "Reserve early".
 
 What is checked, besides what world.py checks anyway:
 
-*No resurrection* (7). A write that is sent has a quantity of at most f(Actual - Reserved - units of orders), as of the
-moment at which its quantities were read; the orders are all open and unbooked ones (a) that any finished order call had
-returned by then (finished: what it returned is committed; a worker that died in between has returned nothing), and (b)
-that the order list showed when the worker's last look began. A look is too old when the engine has spent more than
-`LOOK_EVERY` since; then (b) is all that the list showed so long ago. (b) is void, and the write must not raise what was
-acknowledged when its listing was read, while the list could not be read for a passing reason, or more of it was unread than a look may read; and
-in a turn's first slice when readings had the store silenced since the list could last be read (else a list that is
-throttled each time would keep the decreases out for ever).
+*No resurrection* (7). A write that is sent has a quantity of at most f(Actual - Reserved - units of orders), as of
+the moment at which its quantities were read; the orders are all open and unbooked ones (a) that any finished order
+call had returned by then (finished: what it returned is committed; a worker that died in between has returned
+nothing), and (b) that the order list showed when the worker's last look began. A look is too old when the engine has
+spent more than `LOOK_EVERY` since; then (b) is all that the list showed so long ago. (b) is void, and the write must
+not raise what was acknowledged when its listing was read, while the list could not be read for a passing reason, or
+more of it was unread than a look may read; and in a turn's first slice when readings had the store silenced since the
+list could last be read (else a list that is throttled each time would keep the decreases out for ever).
 With compare-and-set: no write that is applied raises the shown number by units of an open order of the same listing
-that was not in the inbox when the quantities were read, whoever knew of it; units that known orders of the listing gave
-back since, which the quantity lacks, may make up for them. In both: what the marketplace itself asked
-for at least (a bound that it told) is allowed, and a number that somebody edited by hand says nothing until Sync Now.
+that was not in the inbox when the quantities were read, whoever knew of it; units that known orders of the listing
+gave back since, which the quantity lacks, may make up for them. In both: what the marketplace itself asked for at
+least (a bound that it told) is allowed, and a number that somebody edited by hand says nothing until Sync Now.
 
 *Once per line* (8). After every commit, for every order in the inbox: an open order's units are held, or are in its
 submitted documents as of the snapshot that was booked, and never both, item by item; a cancelled one holds nothing. An

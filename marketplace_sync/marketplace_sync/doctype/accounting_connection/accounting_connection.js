@@ -225,6 +225,8 @@ function load(frm) {
 
 function show(frm, told) {
 	offer_lists(frm, told.lists);
+	const callback = __("Enter this as the app's callback address in the service: {0}", [esc(told.callback)]);
+	frm.set_df_property("client_id", "description", frm.doc.mode === "OAuth" ? callback : "");
 	show_checklist(frm, told);
 	show_backlog(frm, told);
 	const list = frappe.listview_settings[frm.doctype];
