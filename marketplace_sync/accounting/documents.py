@@ -156,8 +156,10 @@ def let_go(site: Site, connection: str, why: str) -> None:
 
 
 def retry_all(site: Site, connection: str) -> None:
-	"""The mapping changed: whatever waits for a person is looked at again. Does not commit."""
+	"""The mapping changed: what the service refused, or what could not be written for it, is looked at again. Not what is
+	there, nor what a person is to enter: these had no try. Does not commit."""
 	rows = site.db.rows(
-		f"SELECT name FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s", (connection, ATTENTION)
+		f"SELECT name FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s AND attempts > 0 AND there <> %s",
+		(connection, ATTENTION, YES),
 	)
 	replay(site, [name for (name,) in rows])

@@ -173,7 +173,7 @@ class _Sending:
 			return self.report
 		self.token = token
 		self.pace = calling.pace_of(self.host, self.name)
-		self.normal = rate.normal_rate(settings.calls_per_second, self.capabilities.calls_per_second)
+		self.normal = self.pace.normal
 		try:
 			self._recover()
 			self._work(ends)
@@ -307,12 +307,12 @@ class _Sending:
 				totals = [float(one.total) for one in call.documents if isinstance(one, Invoice)]
 				site.db.update_many(
 					DOCUMENT,
-					("name", "step", "token", "total"),
+					("name", "step", "total"),
 					[
-						(row.name, call.step.value, self.token, totals[at] if totals else row.total)
+						(row.name, call.step.value, totals[at] if totals else row.total)
 						for at, row in enumerate(call.rows)
 					],
-					"in_the_air = v.step, lease = v.token, total = v.total",
+					"in_the_air = v.step, total = v.total",
 				)
 			site.db.commit()
 			site.checkpoint("accounting: planned")
@@ -325,22 +325,17 @@ class _Sending:
 		first = next((row for row in rows if not self._done_already(row)), None)
 		if first is None:
 			return None
-		alike = [
-			row
-			for row in rows
-			if row.kind == first.kind and row.step is first.step and not self._done_already(row, write=False)
-		]
+		alike = [row for row in rows if row.kind == first.kind and row.step is first.step]
 		if first.step is Step.LOOK_UP:
 			return self._look_up(alike)
 		if first.step is Step.DELETE:
 			return self._delete(first)
 		return self._create(alike if first.kind == INVOICE else [first])
 
-	def _done_already(self, row: _Row, write: bool = True) -> bool:
+	def _done_already(self, row: _Row) -> bool:
 		if row.step is not Step.NOTHING:
 			return False
-		if write:
-			self._rest(row, {})
+		self._rest(row, {})
 		return True
 
 	def _look_up(self, rows: list[_Row]) -> _Call | None:

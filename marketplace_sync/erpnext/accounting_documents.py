@@ -19,14 +19,13 @@ from marketplace_sync.accounting.port import Held, Source
 from marketplace_sync.connectors.accounting import Invoice, InvoiceCharge, InvoiceLine, Receipt
 from marketplace_sync.erpnext import payouts
 from marketplace_sync.erpnext.accounting_events import CONNECTION, PAYOUT
+from marketplace_sync.orders.amounts import OUT_OF_INCOME
 from marketplace_sync.sites.frappe_site import FrappeSite
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
 PRICE_DECIMALS = Decimal("0.000001")
 """Both services keep six decimals of a price."""
-OUT_OF_INCOME = ", out of item income"
-"""How the counter row of a pair ends that moves an amount from one account to another (orders/amounts.py)."""
 
 
 def compose(connection: str, source: Source) -> Invoice | Receipt:

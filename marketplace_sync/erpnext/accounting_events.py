@@ -27,9 +27,9 @@ BEFORE = (
 	" Hand. Until then Sync Stock counts its goods as sold here and not there."
 )
 _OF_ORDER = (
-	f"SELECT c.name, c.receipts_at, o.store, o.ordered_at >= c.connected_at FROM `tab{CONNECTION}` c JOIN `tabAccounting Store` s ON s.parent = c.name"
-	" JOIN `tabMarketplace Order` o ON o.store = s.store WHERE o.name = %s"
-	" AND c.connected_at IS NOT NULL"
+	f"SELECT c.name, c.receipts_at, o.store, o.ordered_at >= c.connected_at FROM `tab{CONNECTION}` c"
+	" JOIN `tabAccounting Store` s ON s.parent = c.name JOIN `tabMarketplace Order` o ON o.store = s.store"
+	" WHERE o.name = %s AND c.connected_at IS NOT NULL"
 )
 
 

@@ -17,6 +17,8 @@ LARGEST = Decimal(10) ** 12 - 1
 """What a Currency column of the database takes, however it is rounded."""
 ITEM_INCOME, CLEARING = "Item Income", "Clearing"
 """Purposes of the account mapping beside those of `AmountKind`."""
+OUT_OF_INCOME = ", out of item income"
+"""How the description of a pair's counter row ends: the pair moves an amount between accounts and leaves the total."""
 
 
 class Unbalanced(ValueError):
@@ -155,7 +157,7 @@ def _pair(
 	text = f"{kind.value} {what}".strip()
 	return [
 		Charge(accounts.of(kind.value), amount, text),
-		Charge(accounts.of(ITEM_INCOME), -amount, f"{text}, out of item income"),
+		Charge(accounts.of(ITEM_INCOME), -amount, f"{text}{OUT_OF_INCOME}"),
 	]
 
 

@@ -202,6 +202,16 @@ class BookingTestCase(utils.SiteTestCase):
 		self.assertEqual(flt(sum(found.values()), 2), 0.0, found)
 		return {account: amount for account, amount in found.items() if amount}
 
+	def until_a_transaction_waits(self) -> None:
+		"""A statement of another connection has taken half a second: it waits for a lock."""
+		ends = time.monotonic() + 60
+		while not frappe.db.sql(
+			"SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+			" AND command = 'Query' AND time_ms > 500"
+		):
+			self.assertLess(time.monotonic(), ends)
+			time.sleep(0.05)  # the database tells of it in no other way
+
 	def settle(self, **accounts: str) -> None:
 		"""The store's account mapping is the clearing account and these."""
 		set_accounts(self.store, self.abbr, **accounts)

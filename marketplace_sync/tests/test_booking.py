@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 from unittest.mock import patch
 
@@ -913,16 +912,6 @@ class TestWorkers(OrderCase):
 				go_on.set()
 			for worker in workers:
 				worker.join(60)
-
-	def until_a_transaction_waits(self) -> None:
-		"""A statement of another connection has taken half a second: it waits for a lock."""
-		ends = time.monotonic() + 60
-		while not frappe.db.sql(
-			"SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-			" AND command = 'Query' AND time_ms > 500"
-		):
-			self.assertLess(time.monotonic(), ends)
-			time.sleep(0.05)  # the database tells of it in no other way
 
 	def test_a_deadlock_is_tried_again_at_once(self) -> None:
 		calls = []

@@ -650,15 +650,6 @@ class TestSales(StockInCase):
 				worker.join(60)
 		self.assertEqual(errors, [])
 
-	def until_a_transaction_waits(self) -> None:
-		ends = time.monotonic() + 60
-		while not frappe.db.sql(
-			"SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-			" AND command = 'Query' AND time_ms > 500"
-		):
-			self.assertLess(time.monotonic(), ends)
-			time.sleep(0.05)  # the database tells of it in no other way
-
 	def test_a_sale_whose_time_is_before_the_booking_and_that_comes_after_it(self) -> None:
 		"""As a till writes it: validated, then for seconds on its way. Dated now, the reconciliation would swallow it."""
 		found = self.read()

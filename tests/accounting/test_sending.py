@@ -201,6 +201,20 @@ def test_what_cannot_be_written_waits_with_its_reason() -> None:
 	assert stage.numbers() == ["SI-1", "SI-2"]
 
 
+def test_a_changed_mapping_sends_nothing_that_a_person_is_to_enter() -> None:
+	stage = Stage()
+	early = documents.Wanted(
+		CONNECTION, documents.INVOICE, "Sales Invoice", "SI-1", THERE, by_hand="Enter it in the service."
+	)
+	documents.want(stage.site, [early])
+	stage.site.db.commit()
+	documents.retry_all(stage.site, CONNECTION)
+	stage.until_quiet()
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["reason"]) == ("Needs Attention", "Enter it in the service.")
+	assert stage.service.calls == []
+
+
 def test_another_total_than_ours_is_shown() -> None:
 	stage = Stage()
 	stage.want("SI-1")
@@ -212,6 +226,9 @@ def test_another_total_than_ours_is_shown() -> None:
 	row = stage.rows()["SI-1"]
 	assert (row["state"], row["there"]) == ("Needs Attention", "Yes")
 	assert f"{total_of('SI-1'):,f} is right" in row["reason"]
+	documents.retry_all(stage.site, CONNECTION)
+	stage.until_quiet()
+	assert stage.state("SI-1") == "Needs Attention", "a changed mapping does not mend what is there"
 
 
 def test_a_receipt_waits_for_its_invoice_and_goes_first() -> None:

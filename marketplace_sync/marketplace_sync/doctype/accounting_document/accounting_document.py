@@ -24,7 +24,6 @@ class AccountingDocument(Document):
 		due_at: DF.Float
 		in_the_air: DF.Data | None
 		kind: DF.Literal["Invoice", "Receipt"]
-		lease: DF.Int
 		marketplace_order: DF.Link | None
 		note: DF.SmallText | None
 		number: DF.Data | None
