@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from marketplace_sync.commands import BAD_INPUT, BLOCKED, DIFFERS, OK, Commands, embedded, on_bench
+from marketplace_sync.commands import Commands, embedded, on_bench
+from marketplace_sync.commands.output import BAD_INPUT, BLOCKED, DIFFERS, OK
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 

@@ -17,8 +17,9 @@ from frappe.utils import flt
 from marketplace_sync.accounting.documents import INVOICE, RECEIPT, THERE, number_of
 from marketplace_sync.accounting.port import Held, Source
 from marketplace_sync.connectors.accounting import Invoice, InvoiceCharge, InvoiceLine, Receipt
-from marketplace_sync.erpnext import payouts
 from marketplace_sync.erpnext.accounting_events import CONNECTION, PAYOUT
+from marketplace_sync.erpnext.payout_books import accounts_of
+from marketplace_sync.erpnext.payout_rows import lines_with_invoices
 from marketplace_sync.orders.amounts import OUT_OF_INCOME
 from marketplace_sync.sites.frappe_site import FrappeSite
 
@@ -157,11 +158,11 @@ def _payout(settings: Any, source: Source) -> Receipt:
 	if not doc or doc.state != "Posted" or not doc.journal_entry:
 		raise Held(f"Payout {source.source} is not posted.")
 	site = FrappeSite()
-	accounts = payouts.accounts_of(site, doc.store)
+	accounts = accounts_of(site, doc.store)
 	invoices: list[tuple[str, Decimal]] = []
 	fees: dict[str, Decimal] = {}
 	left = ZERO
-	for line, invoice in payouts.lines_with_invoices(site, doc.name):
+	for line, invoice in lines_with_invoices(site, doc.name):
 		number = number_of(invoice) if invoice else ""
 		if line.gross > 0 and number and _is_unpaid_there(settings.name, number):
 			invoices.append((number, line.gross))

@@ -21,7 +21,8 @@ from frappe.utils import add_days, flt, get_system_timezone, nowdate
 from marketplace_sync.api import import_status
 from marketplace_sync.connectors.base import Capabilities, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.orders import Settlement, SettlementLine
-from marketplace_sync.erpnext import payouts
+from marketplace_sync.erpnext import payout_books, payouts
+from marketplace_sync.erpnext.payout_rows import payout_name
 from marketplace_sync.marketplace_sync.doctype.marketplace_payout import marketplace_payout as buttons
 from marketplace_sync.marketplace_sync.report.payout_differences.payout_differences import execute
 from marketplace_sync.orders.inbox import order_name
@@ -250,7 +251,7 @@ class TestPayouts(SiteTestCase):
 
 	# -- looking -----------------------------------------------------------------------------------------------------
 	def payout(self, name: str = "S1") -> Any:
-		return frappe.get_doc("Marketplace Payout", payouts.payout_name(self.store, name))
+		return frappe.get_doc("Marketplace Payout", payout_name(self.store, name))
 
 	def entries(self) -> list[str]:
 		return frappe.get_all(
@@ -601,7 +602,7 @@ class TestPayouts(SiteTestCase):
 		"""Two workers that reach the store's lock together."""
 		gate = threading.Barrier(2, timeout=30)
 		errors: list[BaseException] = []
-		original = payouts._rate
+		original = payouts.rate_of
 
 		def met(*args: Any) -> float:
 			found = original(*args)
@@ -615,7 +616,7 @@ class TestPayouts(SiteTestCase):
 			except BaseException as error:
 				errors.append(error)
 
-		with patch.object(payouts, "_rate", met):
+		with patch.object(payouts, "rate_of", met):
 			workers = [threading.Thread(target=run) for _ in range(2)]
 			for worker in workers:
 				worker.start()
@@ -952,7 +953,7 @@ class TestPayouts(SiteTestCase):
 
 	def test_without_an_exchange_rate_it_is_refused(self) -> None:
 		self.store = self.make_store([("Clearing", ""), ("Bank", ""), ("Fees", "")], " USD")
-		with patch.object(payouts, "get_exchange_rate", lambda *_args: 0.0):
+		with patch.object(payout_books, "get_exchange_rate", lambda *_args: 0.0):
 			order = self.order(100, currency="USD")
 			self.bring(self.statement(line(order, 100), currency="USD"))
 		self.assertIn("no exchange rate from USD to IDR", self.payout().reason)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from marketplace_sync.commands import sandbox_account
+from marketplace_sync.commands.embedded_host import sandbox_account
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger
 from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marketplace_sync.commands import sandbox_account
+from marketplace_sync.commands.embedded_host import sandbox_account
 from marketplace_sync.listings.catalogue import refresh
 from marketplace_sync.orders.inbox import record_push
 from marketplace_sync.sandbox import SandboxServer

@@ -12,7 +12,7 @@ import frappe
 from frappe import _
 from frappe.utils import add_months, getdate, nowdate
 
-from marketplace_sync.erpnext.payouts import differences
+from marketplace_sync.erpnext.payout_differences import differences
 
 SETTINGS = "Customer Marketplace Settings"
 

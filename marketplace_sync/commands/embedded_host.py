@@ -1,0 +1,126 @@
+"""Commands of the embedded host only: they get a store and stock into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from marketplace_sync.commands.hosts import Host, pass_host
+from marketplace_sync.commands.options import find_store
+from marketplace_sync.commands.output import BLOCKED, counting
+from marketplace_sync.connectors.base import Account
+
+EMBEDDED_COMPANY_WAREHOUSE = "Stores"
+
+
+@click.command()
+@click.argument("url")
+@click.argument("shop")
+@click.option("--title", default="", help="Its name here; the shop's own if left out.")
+@pass_host
+def connect(host: Host, url: str, shop: str, title: str) -> None:
+	"""Connect SHOP of the sandbox at URL as a store, and read its catalogue.
+
+	The store starts switched off: look at `resync --all --dry-run`, then `switch STORE on`.
+	"""
+	from marketplace_sync.listings.catalogue import refresh
+	from marketplace_sync.sandbox import ControlClient
+	from marketplace_sync.sandbox.client import ControlError
+	from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger
+
+	if not url.startswith(("http://127.0.0.1:", "http://localhost:")):
+		raise click.BadParameter(
+			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787",
+			param_hint="URL",
+		)
+	control = ControlClient(url, timeout=10)
+	try:
+		told = control.shop(shop)
+	except ControlError as error:
+		raise click.BadParameter(f"the sandbox says: {error}", param_hint="SHOP") from None
+	except OSError as error:
+		click.echo(
+			f"Error: no sandbox answers at {url} ({error}); start one with `marketplace-sync sandbox`",
+			err=True,
+		)
+		raise click.exceptions.Exit(BLOCKED) from None
+	site: Any = host.site
+	if not site.db.rows("SELECT 1 FROM `tabWarehouse` WHERE name = %s", (EMBEDDED_COMPANY_WAREHOUSE,)):
+		Ledger(site).add_warehouse(EMBEDDED_COMPANY_WAREHOUSE)
+	title = title or told["name"]
+	if site.db.rows("SELECT 1 FROM `tabCustomer` WHERE name = %s", (title,)):
+		raise click.BadParameter(f"there is a store {title!r} already; choose another", param_hint="--title")
+	name = site.add_store(sandbox_account(control, told), title, COMPANY, [EMBEDDED_COMPANY_WAREHOUSE])
+	with counting("Reading the catalogue") as progress:
+		report = refresh(site, name, full=True, progress=progress)
+	click.echo(f"{name} ({title}): {report.seen} listings, {report.match.mapped} mapped. It is switched off.")
+
+
+def sandbox_account(control: Any, told: dict[str, Any]) -> Account:
+	"""The credentials of a sandbox shop, as its description tells them."""
+	dialect = told["dialect"]
+	if dialect not in ("shopee", "tiktok"):
+		raise click.BadParameter(f"there is no connector for the dialect {dialect!r}", param_hint="SHOP")
+	shopee = dialect == "shopee"
+	storefronts = told["settings"]["storefronts"]
+	marketplace = "Shopee" if shopee else "Tokopedia" if storefronts == ["TOKOPEDIA"] else "TikTok Shop"
+	return Account(
+		marketplace=marketplace,
+		base_url=control.base_url(dialect),
+		auth_url="" if shopee else control.base_url("tiktok-auth"),
+		app_id=str(told["partner_id"] if shopee else told["app_key"]),
+		app_secret=told["partner_key"] if shopee else told["app_secret"],
+		shop_id=str(told["id"]),
+		shop_cipher=told.get("shop_cipher", ""),
+		access_token=told["access_token"],
+		refresh_token=told["refresh_token"],
+		access_expires_at=told["access_expires"],
+	)
+
+
+@click.command()
+@click.argument("item")
+@click.argument("qty", type=click.FloatRange(min=0, min_open=True))
+@pass_host
+def receive(host: Host, item: str, qty: float) -> None:
+	"""Receive QTY of ITEM into the warehouse; an item that does not exist is made, and its listings are mapped."""
+	from marketplace_sync.listings.matching import match_items
+	from marketplace_sync.sites.embedded_ledger import Ledger, Line
+
+	site: Any = host.site
+	ledger = Ledger(site)
+	if not site.db.rows("SELECT 1 FROM `tabWarehouse` WHERE name = %s", (EMBEDDED_COMPANY_WAREHOUSE,)):
+		ledger.add_warehouse(EMBEDDED_COMPANY_WAREHOUSE)
+	if not site.db.rows("SELECT 1 FROM `tabItem` WHERE name = %s", (item,)):
+		ledger.add_items([item])
+	mapped = match_items(site, [item]).mapped
+	name = ledger.receive([Line(item, qty, EMBEDDED_COMPANY_WAREHOUSE)])
+	click.echo(f"{name}: {qty:g} of {item}." + (f" {mapped} listings mapped." if mapped else ""))
+
+
+@click.command()
+@click.argument("item")
+@click.argument("qty", type=click.FloatRange(min=0, min_open=True))
+@pass_host
+def order(host: Host, item: str, qty: float) -> None:
+	"""Submit a Sales Order: QTY of ITEM is reserved."""
+	from marketplace_sync.sites.embedded_ledger import Ledger, Line
+
+	site: Any = host.site
+	if not site.db.rows("SELECT 1 FROM `tabItem` WHERE name = %s", (item,)):
+		raise click.BadParameter(f"there is no item {item!r}; receive some of it first", param_hint="ITEM")
+	name = Ledger(site).order([Line(item, qty, EMBEDDED_COMPANY_WAREHOUSE)])
+	click.echo(f"{name}: {qty:g} of {item} reserved.")
+
+
+@click.command()
+@click.argument("store")
+@click.argument("state", type=click.Choice(["on", "off"]))
+@click.option("--why", "reason", default="", help="For the record.")
+@pass_host
+def switch(host: Host, store: str, state: str, reason: str) -> None:
+	"""Switch a store's stock update on or off."""
+	name = find_store(host.site, store)
+	host.site.switch(name, on=state == "on", by=host.person(), why=reason)  # type: ignore[attr-defined]
+	click.echo(f"{name} is switched {state}.")
