@@ -1,14 +1,18 @@
-"""Row 11, on a site: what the accounting services have in the end, of orders that went through every status.
+"""Rows 11 and 13, on a site: what the accounting services have in the end, of orders that went through every status.
 
-The trade is that of row 9. Two stores' invoices go to books of Accurate's dialect, the third's to Jurnal's, both with faults:
-lost and late answers, refusals, sessions that end, a database that moves. What must be there is computed from the
-marketplace sandbox's record, and compared with the books and their journal.
+The trade is that of row 9. In row 11 two stores' invoices go to books of Accurate's dialect, the third's to Jurnal's; in row 13
+all go to Accurate's, where goods are sold and received as well, and the stock comes from there all the while. The services have
+faults: lost and late answers, refusals, sessions that end, a database that moves. What must be there is computed from the
+marketplace sandbox's record, and compared with the books, their journal and ERPNext's stock.
 """
 
 from __future__ import annotations
 
+import random
+import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +35,12 @@ FAULTS = (
 )
 
 
+PULL_EVERY = 30.0
+"""Seconds."""
+MOVED_AT_ONCE = 5
+"""Items that are sold or received in the service between two stock ins."""
+
+
 @dataclass(frozen=True)
 class Kept:
 	"""A set of books under test and the stores whose invoices it keeps."""
@@ -40,12 +50,66 @@ class Kept:
 	customers: frozenset[str]
 
 
+@dataclass
+class Pull:
+	"""Books in which goods move by themselves, and whose stock is brought in every PULL_EVERY seconds by a job."""
+
+	sandbox: SandboxServer
+	kept: Kept
+	items: Sequence[str]
+	rng: random.Random
+	moved: Counter[str] = field(default_factory=Counter)
+	"""What was received less what was sold in the service itself."""
+	at: float = 0.0
+
+	def look(self) -> None:
+		if time.monotonic() < self.at:
+			return
+		self.at = time.monotonic() + PULL_EVERY
+		for code in self.rng.sample(self.items, MOVED_AT_ONCE):
+			change = self.rng.choice((-3, -1, 5))
+			self.sandbox.control.move_books_stock(self.kept.books, code, change, unit_cost=1_000)
+			self.moved[code] += change
+		frappe.enqueue(
+			"marketplace_sync.accounting_jobs.sync_stock", queue="long", connection=self.kept.connection
+		)
+
+	def once(self) -> None:
+		"""In this process, until nothing is different or left out. What was just sent is left out for some seconds."""
+		ends = time.monotonic() + 300.0
+		while time.monotonic() < ends:
+			accounting_jobs.sync_stock(self.kept.connection)
+			frappe.db.commit()
+			last = frappe.get_last_doc("Accounting Stock In", {"connection": self.kept.connection})
+			if last.state == "Nothing to do" and not last.left_out:
+				return
+			time.sleep(1.0)
+		raise RuntimeError(
+			f"stock in did not come to rest: {last.state}, {last.reason}, {last.left_out} left out"
+		)
+
+	def booked(self) -> str:
+		"""What the stock ins did, for people."""
+		states = frappe.db.sql("SELECT state, COUNT(*) FROM `tabAccounting Stock In` GROUP BY state")
+		rows = frappe.db.sql("SELECT state, COUNT(*) FROM `tabAccounting Stock In Item` GROUP BY state")
+		return f"stock ins: {dict(states)}; their items: {dict(rows)}; {self.moved.total()} units net moved there"
+
+
 def connect(
-	sandbox: SandboxServer, stores: Sequence[str], items: Sequence[str], accounts: Sequence[tuple[str, str]]
+	sandbox: SandboxServer,
+	stores: Sequence[str],
+	items: Sequence[str],
+	accounts: Sequence[tuple[str, str]],
+	*,
+	pulling: bool,
 ) -> list[Kept]:
-	"""Two connections, ready to send. `accounts`: (purpose, account) of the stores' mapping."""
+	"""Connections that are ready to send, one for all when stock comes in. `accounts`: (purpose, account) of the stores'
+	mapping."""
 	kept = []
-	for dialect, mode, of in (("accurate", "API Token", stores[:2]), ("jurnal", "HMAC", stores[2:])):
+	parts = [("accurate", "API Token", stores)]
+	if not pulling:
+		parts = [("accurate", "API Token", stores[:2]), ("jurnal", "HMAC", stores[2:])]
+	for dialect, mode, of in parts:
 		books = accounting_utils.new_books(
 			sandbox,
 			dialect,

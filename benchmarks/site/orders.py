@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -77,11 +77,11 @@ class Expected:
 	"""Units by SKU, returned ones included."""
 
 
-def run(count: int, workers: int, seed: int, books: bool = False) -> bool:
-	"""Returns whether everything ended right; prints the figures. With `books` the invoices go on to two accounting
-	services."""
+def run(count: int, workers: int, seed: int, books: bool = False, pulling: bool = False) -> bool:
+	"""Returns whether everything ended right; prints the figures. With `books` the invoices go on to accounting services,
+	and `pulling` the stock comes from there."""
 	heading(
-		"11" if books else "9",
+		"13" if pulling else "11" if books else "9",
 		f"{count:,} orders from the sandbox's first word to the books, {workers} worker{'s' * (workers > 1)} with the app loaded",
 		"every legal sequence in turn; 20 % of pushes lost, 20 % doubled, 20 % late; a worker killed about every"
 		f" {KILL_EVERY:g} s",
@@ -89,28 +89,36 @@ def run(count: int, workers: int, seed: int, books: bool = False) -> bool:
 	rng = random.Random(seed)
 	with SandboxServer() as sandbox, _web() as address, _workers(workers, rng) as keep:
 		accounting.forget()
-		stores = _stores(sandbox, address)
+		stores = open_stores(sandbox, address)
 		kept = []
 		if books:
 			kept = accounting.connect(
 				sandbox,
 				[store for store, _preset, _shop in stores],
-				_items(),
+				item_codes(),
 				[
 					(row.purpose, row.account)
 					for row in frappe.get_all(
 						"Marketplace Account", {"parent": stores[0][0]}, ["purpose", "account"]
 					)
 				],
+				pulling=pulling,
 			)
 			accounting.break_things(sandbox, kept)
-		before = {code: utils.bin_quantities(code) for code in _items()}
+		pull = accounting.Pull(sandbox, kept[0], item_codes(), rng) if pulling else None
+		if pull:
+			pull.once()
+			keep.also = pull.look
+		before = {code: utils.bin_quantities(code) for code in item_codes()}
 		began = time.monotonic()
 		plays = _trade(sandbox, stores, count, rng, keep)
 		traded = time.monotonic() - began
 		if kept:
 			accounting.disturb(sandbox, kept, "zeus")
 		_quiet(keep)
+		if pull:
+			pull.once()
+			say(pull.booked())
 		seconds = time.monotonic() - began
 		figure(
 			"orders brought to their end",
@@ -118,16 +126,16 @@ def run(count: int, workers: int, seed: int, books: bool = False) -> bool:
 			"a minute",
 			note=f"{seconds:,.0f} s; trade {traded:,.0f} s",
 		)
-		documents = _documents()
+		documents = count_documents()
 		figure(
 			"documents made", [sum(documents.values()) * 60 / seconds], "a minute", note=str(dict(documents))
 		)
 		say(f"workers killed: {keep.killed}; pushes: {_pushes()}")
-		return _verify(sandbox, plays, before, kept)
+		return _verify(sandbox, plays, before, kept, pull.moved if pull else Counter())
 
 
 # -- the scene -------------------------------------------------------------------------------------------------------
-def _items() -> list[str]:
+def item_codes() -> list[str]:
 	return [f"PAYDAY-{n:03d}" for n in range(ITEMS)]
 
 
@@ -154,9 +162,10 @@ def _account(name: str, parent_type: str, account_type: str = "") -> str:
 	return full
 
 
-def _stores(sandbox: SandboxServer, address: str) -> list[tuple[str, str, Shop]]:
+def open_stores(sandbox: SandboxServer, address: str = "") -> list[tuple[str, str, Shop]]:
+	"""(store, preset, its shop) of each preset, items and accounts made; pushes go to `address`, badly, when there is one."""
 	missing = {}
-	for code in _items():
+	for code in item_codes():
 		utils.item(code)
 		actual, reserved = utils.bin_quantities(code)
 		if actual - reserved < STOCK / 2:
@@ -183,21 +192,24 @@ def _stores(sandbox: SandboxServer, address: str) -> list[tuple[str, str, Shop]]
 			"tax_rate": 11 if preset == "Reserve early" else 0,
 			"calls_per_second": 50,
 		}
-		stock = dict.fromkeys(_items(), 1_000_000 if dialect == "shopee" else 90_000)
+		stock = dict.fromkeys(item_codes(), 1_000_000 if dialect == "shopee" else 90_000)
 		if dialect == "shopee":
 			store = utils.shopee_store(sandbox, stock, **given)
 		else:
 			store = utils.tiktok_store(sandbox, stock, **given)
 		shop_id = utils.shop_of(store)
-		endpoint = "shopee" if dialect == "shopee" else "tiktok_shop"
-		sandbox.control.configure(
-			shop_id, push_url=f"{address}/api/method/marketplace_sync.webhooks.{endpoint}"
-		)
-		for kind in ("push_drop", "push_duplicate", "push_delay"):
-			sandbox.control.add_fault(kind, shop=shop_id, probability=0.2, seconds=3.0, seed=len(stores))
+		if address:
+			_push(sandbox, shop_id, dialect, address, seed=len(stores))
 		stores.append((store, preset, sandbox.world.shop(shop_id)))
 	frappe.db.commit()
 	return stores
+
+
+def _push(sandbox: SandboxServer, shop_id: str, dialect: str, address: str, seed: int) -> None:
+	endpoint = "shopee" if dialect == "shopee" else "tiktok_shop"
+	sandbox.control.configure(shop_id, push_url=f"{address}/api/method/marketplace_sync.webhooks.{endpoint}")
+	for kind in ("push_drop", "push_duplicate", "push_delay"):
+		sandbox.control.add_fault(kind, shop=shop_id, probability=0.2, seconds=3.0, seed=seed)
 
 
 @contextmanager
@@ -229,6 +241,8 @@ class _Keep:
 		self.processes = [self._start() for _ in range(workers)]
 		self.kill_at = time.monotonic() + KILL_EVERY
 		self.sweep_at = time.monotonic() + 20.0
+		self.also: Callable[[], None] = lambda: None
+		"""Whatever else goes on while there is trade."""
 
 	def _start(self) -> subprocess.Popen:
 		return _bench("worker", "--queue", "short,default,long", "--quiet", site=False, loaded=True)
@@ -236,6 +250,8 @@ class _Keep:
 	def look(self, killing: bool = True) -> None:
 		"""Kill one when it is time; what the scheduler would do, too."""
 		now = time.monotonic()
+		if killing:
+			self.also()
 		if killing and now > self.kill_at:
 			self.kill_at = now + KILL_EVERY * self.rng.uniform(0.5, 1.5)
 			which = self.rng.randrange(len(self.processes))
@@ -311,12 +327,12 @@ def _trade(
 			used[shop.dialect] += 1
 			if rng.random() < STOPS_MIDWAY:
 				steps = _cut(shop, steps, rng)
-			play = Play(store, preset, shop, steps[1:], _place(desk, shop, steps[0], rng), [steps[0]])
+			play = Play(store, preset, shop, steps[1:], place(desk, shop, steps[0], rng), [steps[0]])
 			plays.append(play)
 			if play.steps:
 				active.append(play)
 		for play in rng.sample(active, min(len(active), STEPS_A_ROUND)):
-			_step(desk, play, rng)
+			advance(desk, play, rng)
 			if not play.steps:
 				active.remove(play)
 		if rng.random() < WAITS_A_ROUND:
@@ -346,8 +362,8 @@ def _cut(shop: Shop, steps: list[str], rng: random.Random) -> list[str]:
 	return steps[: rng.choice(ends)]
 
 
-def _place(desk: Desk, shop: Shop, status: str, rng: random.Random) -> Order:
-	codes = rng.sample(_items(), rng.choice((1, 1, 2, 3)))
+def place(desk: Desk, shop: Shop, status: str, rng: random.Random) -> Order:
+	codes = rng.sample(item_codes(), rng.choice((1, 1, 2, 3)))
 	quantities = {code: rng.choice((1, 1, 1, 2, 3)) for code in codes}
 	prices = {
 		code: f"{rng.randrange(5_000, 250_000)}.{rng.choice(('00', '00', '50', '99'))}" for code in codes
@@ -367,7 +383,7 @@ def _place(desk: Desk, shop: Shop, status: str, rng: random.Random) -> Order:
 	)
 
 
-def _step(desk: Desk, play: Play, rng: random.Random) -> None:
+def advance(desk: Desk, play: Play, rng: random.Random) -> None:
 	life = LIVES[play.shop.dialect]
 	order = play.order
 	may_cancel = (
@@ -461,9 +477,11 @@ def _verify(
 	plays: list[Play],
 	before: dict[str, tuple[float, float]],
 	kept: list[accounting.Kept],
+	moved: Counter[str],
 ) -> bool:
+	"""`moved`: what stock ins have to bring besides."""
 	wrong: list[str] = []
-	actual: dict[str, float] = defaultdict(float)
+	actual: dict[str, float] = defaultdict(float, moved)
 	reserved: dict[str, float] = defaultdict(float)
 	receivable: dict[str, Decimal] = defaultdict(Decimal)
 	cleared: dict[str, Decimal] = defaultdict(Decimal)
@@ -610,7 +628,7 @@ def _ledger(receivable: dict[str, Decimal], cleared: dict[str, Decimal]) -> list
 	return wrong
 
 
-def _documents() -> Counter[str]:
+def count_documents() -> Counter[str]:
 	frappe.db.rollback()
 	counts: Counter[str] = Counter()
 	for doctype in ("Sales Order", "Sales Invoice", "Payment Entry"):

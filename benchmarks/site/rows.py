@@ -15,6 +15,7 @@ import frappe
 
 from benchmarks.flat_connector import Flat
 from benchmarks.report import at_least, at_most, figure, heading, machine, number, percentile, say, timed
+from benchmarks.site import booking
 from benchmarks.site import orders as acceptance
 from marketplace_sync import events, hooks, wake
 from marketplace_sync.connectors.base import Account, Capabilities, Connector
@@ -47,8 +48,12 @@ def run(site: str, rows: Sequence[str], *, quick: bool, orders: int, workers: in
 			right = acceptance.run(orders or 10_000, workers, seed)
 		if "accounting" in rows:
 			right = acceptance.run(orders or 1_000, workers, seed, books=True) and right
+		if "stock-in" in rows:
+			right = acceptance.run(orders or 1_000, workers, seed, books=True, pulling=True) and right
+		if "booking" in rows:
+			right = booking.run(orders or 300, seed) and right
 		with start_process() as sandbox:
-			for row in (row for row in rows if row not in ("orders", "accounting")):
+			for row in (row for row in rows if row not in ("orders", "accounting", "stock-in", "booking")):
 				{"capture": capture, "latency": latency, "drain": throughput}[row](sandbox, quick)
 	finally:
 		frappe.db.rollback()

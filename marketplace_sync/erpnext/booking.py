@@ -432,6 +432,7 @@ class _Work:
 			self.done += [self.remark] * bool(self.remark)
 			there = Books(credited=there.credited)
 			self.links.update(sales_order=None, sales_invoice=None, payment_entry=None)
+			self.site.checkpoint(f"booking: {Step.UNDO.value}")
 		making = [step for step in todo.steps if step is not Step.UNDO]
 		if not making:
 			return there
