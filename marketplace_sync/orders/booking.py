@@ -108,7 +108,9 @@ def plan(
 	undo: tuple[Step, ...] = ()
 	# Cancelled before it left and seen later: those units were never sold. After that a unit is returned, not cancelled.
 	fewer = any(count > units.get(line, 0) for line, count in books.invoiced.items())
-	if changed and not back and not any(books.credited.values()) and (fewer or not returned):
+	# An invoice that is made of a Sales Order with other units would be wrong, whatever came back since.
+	anew = not books.invoice or (not back and (fewer or not returned))
+	if changed and anew and not any(books.credited.values()):
 		invoiced = books.invoice and not books.invoice.draft
 		paid = books.touched or (books.payment and not books.payment.draft)
 		final = (

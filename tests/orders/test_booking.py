@@ -262,6 +262,16 @@ def test_what_was_cancelled_before_it_left_and_seen_later_was_never_sold() -> No
 	assert planned(an_order(*lines, status=S.SHIPPED), credited, left=True, changed=True).credit == {"L2": 1}
 
 
+@pytest.mark.parametrize("status", [S.DELIVERED, S.RETURNED])
+def test_a_sales_order_of_other_units_is_not_invoiced_whatever_came_back_since(status: S) -> None:
+	lines = (a_line(quantity=2, cancelled=1), a_line("B", number=2, quantity=1, returned=1))
+	found = planned(an_order(*lines, status=status), Books(order=SO), left=True, changed=True)
+	assert found.steps[:3] == (Step.UNDO, Step.ORDER, Step.INVOICE)
+	assert found.credit == {"L2": 1}
+	paid = planned(an_order(*lines, status=status), Books(order=SO, touched=True), left=True, changed=True)
+	assert (paid.steps, paid.differs) == ((), True)
+
+
 def test_a_line_that_the_invoice_was_made_without_is_not_credited() -> None:
 	gone = an_order(a_line(quantity=1, returned=1), a_line("B", number=2), status=S.CANCELLED)
 	books = Books(order=SO, invoice=SI, invoiced={"L1": 0, "L2": 1})
