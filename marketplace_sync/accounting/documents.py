@@ -120,7 +120,8 @@ def want(site: Site, documents: Sequence[Wanted]) -> None:
 
 
 def replay(site: Site, names: Sequence[str]) -> int:
-	"""Try documents again that wait for a person; returns how many. Does not commit."""
+	"""Try documents again that wait for a person; returns how many. Not what is there with something wrong about it: only a
+	person can tell that this was corrected. Does not commit."""
 	now = site.now()
 	return site.db.update_many(
 		DOCUMENT,
@@ -128,7 +129,8 @@ def replay(site: Site, names: Sequence[str]) -> int:
 		[(name, now) for name in sorted(names)],
 		f"state = '{WAITING}', attempts = 0, reason = '', version = t.version + 1,"
 		" due_at = CASE WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END",
-		f"t.state IN ('{ATTENTION}', '{BY_HAND}', '{WAITING}') AND t.in_the_air = ''",
+		f"(t.state IN ('{BY_HAND}', '{WAITING}') OR t.state = '{ATTENTION}'"
+		f" AND (t.wanted = '{GONE}' OR t.there <> '{YES}' OR COALESCE(t.remote_total, 0) = 0)) AND t.in_the_air = ''",
 	)
 
 
@@ -156,8 +158,8 @@ def let_go(site: Site, connection: str, why: str) -> None:
 
 
 def retry_all(site: Site, connection: str) -> None:
-	"""The mapping changed: what the service refused, or what could not be written for it, is looked at again. Not what is
-	there, nor what a person is to enter: these had no try. Does not commit."""
+	"""The mapping changed, or the items: what the service refused, or what could not be written for it, is looked at again.
+	Not what is there, nor what a person is to enter: these had no try. Does not commit."""
 	rows = site.db.rows(
 		f"SELECT name FROM `tab{DOCUMENT}` WHERE connection = %s AND state = %s AND attempts > 0 AND there <> %s",
 		(connection, ATTENTION, YES),

@@ -24,6 +24,7 @@ from marketplace_sync.accounting.documents import (
 	BY_HAND,
 	DELETED,
 	DOCUMENT,
+	GONE,
 	INVOICE,
 	NO,
 	RECEIPT,
@@ -45,10 +46,13 @@ from marketplace_sync.connectors.accounting import (
 	Moved,
 	Receipt,
 	Recorded,
+	ServiceAccount,
 	WriteResult,
 )
-from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.connectors.base import Outcome, Pace, ServiceError
+from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.stock import lease, rate
+from marketplace_sync.stock.words import plain
 
 LEASE = 120.0
 """Seconds. Longer than a call may wait for its moment and then take."""
@@ -96,10 +100,17 @@ class _Row:
 	attempts: int
 	remote_id: str
 	total: float
+	remote_total: float
+	changed_at: float
 
 	@property
 	def step(self) -> Step:
 		return next_step(self.wanted, self.there)
+
+	@property
+	def was_tried(self) -> bool:
+		"""It may be there in spite of all, also when a person has it tried anew: alone the service can refuse it."""
+		return bool(self.attempts or self.changed_at)
 
 	@property
 	def recorded(self) -> Recorded:
@@ -112,12 +123,12 @@ class _Row:
 
 _COLUMNS = (
 	"name, kind, source_doctype, source, number, COALESCE(marketplace_order, ''), wanted, there, version, attempts,"
-	" COALESCE(remote_id, ''), total"
+	" COALESCE(remote_id, ''), COALESCE(total, 0), COALESCE(remote_total, 0), COALESCE(changed_at, 0)"
 )
 
 
-class _TooLate(Exception):
-	"""The moment of a call has passed before it could start."""
+class _NotNow(Exception):
+	"""The moment of a call has passed before it could start, or is one at which the service wants to be left alone."""
 
 
 @dataclass(slots=True)
@@ -129,6 +140,8 @@ class _Call:
 	work: Callable[[], Any]
 	"""Gives a WriteResult for each row, or for LOOK_UP the found by number."""
 	documents: list[Invoice | Receipt] = field(default_factory=list)
+	account: ServiceAccount | None = None
+	"""With what it is made: what that was refused for may be cured by now."""
 
 
 def send(host: AccountingHost, connection: str, *, seconds: float = 20.0) -> SendReport:
@@ -146,6 +159,7 @@ class _Sending:
 		self.report = SendReport()
 		self.token = 0
 		self.stopped = False
+		self.pause_until = 0.0
 		self.trial = False
 		"""The connection had been stopped, and this is the hourly trial."""
 		self.renewals = 0
@@ -225,13 +239,15 @@ class _Sending:
 					if call is None:
 						idle = True
 						break
-					at = self._moment()
+					is_deletion = call.step is Step.DELETE and call.rows[0].kind == INVOICE
+					at = self._moment(self.capabilities.calls_per_deletion if is_deletion else 1)
 					if at is None:
 						self._give_back(call.rows)
 						site.db.commit()
 						self.stopped = True
 						break
 					started += 1
+					call.account = self.connector.account
 					air[started] = call
 					self.report.calls += 1
 					latest = at + LONGEST_WAIT
@@ -252,19 +268,29 @@ class _Sending:
 	def _hold(self) -> None:
 		lease.hold(self.site, self.name, self.token, LEASE, STATE)
 
-	def _in_time(self, work: Callable[[], Any], latest: float) -> Any:
-		"""In the call's thread: a machine that was suspended must not send what others have looked up meanwhile."""
-		if self.site.now() > latest:
-			raise _TooLate
-		return work()
+	def _keep_lease(self) -> None:
+		self._hold()
+		self.site.db.commit()
 
-	def _moment(self) -> float | None:
+	def _in_time(self, work: Callable[[], Any], latest: float) -> Any:
+		"""In the call's thread: a machine that was suspended must not send what others have looked up meanwhile; and what waits
+		for its moment while another call is throttled is not sent now."""
+		if not self.pause_until <= self.site.now() <= latest:
+			raise _NotNow
+		try:
+			return work()
+		except ServiceError as error:
+			if error.outcome is Outcome.THROTTLED:
+				self.pause_until = self.site.now() + _pause(error)
+			raise
+
+	def _moment(self, calls: int) -> float | None:
 		"""When the next call may start; None = too far away to wait for it here. Commits."""
 		site = self.site
 		self._hold()
 		cut, cut_at = site.db.rows(f"SELECT rate, rate_at FROM `tab{STATE}` WHERE name = %s", (self.name,))[0]
 		speed = rate.current_rate(self.normal, cut, cut_at, site.now())
-		slot = rate.reserve(site, self.name, speed, 1, STATE)
+		slot = rate.reserve(site, self.name, speed, calls, STATE)
 		if slot.first - site.now() > LONGEST_WAIT:
 			site.db.rollback()
 			return None
@@ -285,7 +311,7 @@ class _Sending:
 		self.site.db.commit()
 
 	def _plan(self) -> _Call | None:
-		"""The next call, its documents marked as in the air; None = nothing is due. Commits."""
+		"""The next call, its documents marked as in the air; None = nothing is due, or not now. Commits."""
 		site = self.site
 		while not self.stopped:
 			site.db.commit()
@@ -304,16 +330,21 @@ class _Sending:
 				return None
 			call = self._call_of(rows)
 			if call is not None:
-				totals = [float(one.total) for one in call.documents if isinstance(one, Invoice)]
-				site.db.update_many(
+				totals = [float(one.total) for one in call.documents]
+				marked = site.db.update_many(
 					DOCUMENT,
-					("name", "step", "total"),
+					("name", "step", "total", "known"),
 					[
-						(row.name, call.step.value, totals[at] if totals else row.total)
+						(row.name, call.step.value, totals[at] if totals else row.total, row.version)
 						for at, row in enumerate(call.rows)
 					],
 					"in_the_air = v.step, total = v.total",
+					"t.version = v.known AND t.due_at > 0",
 				)
+				if marked < len(call.rows):
+					# While the call was written somebody has settled one of them, or wants something else: it is planned anew.
+					site.db.rollback()
+					return None
 			site.db.commit()
 			site.checkpoint("accounting: planned")
 			if call is not None:
@@ -335,7 +366,12 @@ class _Sending:
 	def _done_already(self, row: _Row) -> bool:
 		if row.step is not Step.NOTHING:
 			return False
-		self._rest(row, {})
+		if row.wanted == THERE and row.total and row.remote_total:
+			# Replay does not make a wrong total right.
+			told = Recorded(row.remote_id, row.number, Decimal(repr(row.remote_total)))
+			self._there(row, told, Decimal(repr(row.total)))
+		else:
+			self._rest(row, {})
 		return True
 
 	def _look_up(self, rows: list[_Row]) -> _Call | None:
@@ -343,7 +379,7 @@ class _Sending:
 		if rows[0].kind == RECEIPT:
 			row = rows[0]
 			try:
-				receipt = self.host.compose(self.name, row.as_source)
+				receipt = self._composed(row)
 			except Held:
 				receipt = None
 			invoice = receipt.invoices[0][0] if isinstance(receipt, Receipt) and receipt.invoices else ""
@@ -353,6 +389,8 @@ class _Sending:
 				return {row.number: found} if found else {}
 
 			return _Call(Step.LOOK_UP, [row], find_one)
+		# Together first; what is not cleared up by that, e.g. by a list whose filter does not work as we think, alone.
+		rows = rows[:1] if rows[0].attempts > 1 else [row for row in rows if row.attempts <= 1]
 		rows = rows[: self.capabilities.numbers_per_look_up]
 		return _Call(Step.LOOK_UP, rows, partial(connector.find_invoices, [row.number for row in rows]))
 
@@ -365,25 +403,26 @@ class _Sending:
 
 	def _receipts_there(self, row: _Row) -> str:
 		rows = self.site.db.rows(
+			# Not those that stay: they pay the amended invoice. Nor those that a person has dealt with.
 			f"SELECT number FROM `tab{DOCUMENT}` WHERE connection = %s AND kind = '{RECEIPT}' AND marketplace_order = %s"
-			f" AND marketplace_order <> '' AND there <> '{NO}'",
+			f" AND marketplace_order <> '' AND there <> '{NO}' AND wanted = '{GONE}' AND state <> '{BY_HAND}'",
 			(self.name, row.marketplace_order),
 		)
 		return ", ".join(number for (number,) in rows)
 
 	def _create(self, rows: list[_Row]) -> _Call | None:
-		# What was tried before may be there in spite of all: alone the service can refuse it.
-		rows = rows[:1] if rows[0].attempts else [row for row in rows if not row.attempts]
+		rows = rows[:1] if rows[0].was_tried else [row for row in rows if not row.was_tried]
 		rows = rows[: self.capabilities.invoices_per_call]
 		ready: list[_Row] = []
 		documents: list[Any] = []
 		for row in rows:
 			try:
-				document = self.host.compose(self.name, row.as_source)
+				document = self._composed(row)
+				missing = self._missing_invoices(document)
 			except Held as error:
 				self._refuse(row, str(error))
 				continue
-			if missing := self._missing_invoices(document):
+			if missing:
 				self._later(row, f"Waits until {', '.join(missing)} is there.", DEPENDS_WAIT)
 				continue
 			ready.append(row)
@@ -396,6 +435,19 @@ class _Sending:
 			work = partial(_alone, self.connector.create_receipt, documents[0])
 		return _Call(Step.CREATE, ready, work, documents)
 
+	def _composed(self, row: _Row) -> Invoice | Receipt:
+		"""Raises Held, also for what nobody foresaw: one document must not keep all the others waiting."""
+		try:
+			return self.host.compose(self.name, row.as_source)
+		except Held:
+			raise
+		except Exception as error:
+			if is_interrupt(error) or self.site.db.is_retriable(error):
+				raise
+			self.site.db.rollback()
+			self._hold()
+			raise Held(f"It can't be written: {error} ({type(error).__name__})") from error
+
 	def _customers_are_there(self, rows: list[_Row], documents: Sequence[Invoice | Receipt]) -> bool:
 		"""Have the service know whom the documents name; when that fails, so does the call that would have followed."""
 		site = self.site
@@ -407,12 +459,13 @@ class _Sending:
 		if not missing:
 			return True
 		site.db.commit()
+		pace = _LeasedPace(self.pace, self._keep_lease)
 		try:
 			for name in missing:
 				calling.call(
 					self.host,
 					self.name,
-					lambda connector, name=name: connector.ensure_customer(self.pace, name),
+					lambda connector, name=name: connector.ensure_customer(pace, name),
 				)
 		except (ServiceError, ValueError) as error:
 			site.db.rollback()
@@ -425,6 +478,8 @@ class _Sending:
 				# It stands in the way of every document of the store: one notice, not thousands of refusals.
 				error = ServiceError(Outcome.MISCONFIGURED, str(error))
 			self._failed(_Call(Step.CREATE, rows, lambda: None), error)
+			if error.outcome is Outcome.THROTTLED:
+				self.stopped = True  # the next try would come at once: no call's moment is waited for here
 			return False
 		self.connector = self.host.connector(self.name)
 		self._hold()
@@ -435,21 +490,23 @@ class _Sending:
 		return True
 
 	def _missing_invoices(self, document: Invoice | Receipt) -> list[str]:
+		"""What a receipt has to wait for. Raises Held when it would wait for ever."""
 		if not isinstance(document, Receipt):
 			return []
 		numbers = [number for number, _amount in document.invoices]
 		if not numbers:
 			return []
-		there = {
-			number
-			for (number,) in self.site.db.rows(
-				f"SELECT number FROM `tab{DOCUMENT}` WHERE connection = %s AND kind = '{INVOICE}'"
-				f" AND (there = '{YES}' AND wanted = '{THERE}' OR state = '{BY_HAND}')"
-				f" AND number IN ({', '.join(['%s'] * len(numbers))})",
+		there = dict(
+			self.site.db.rows(
+				f"SELECT number, MAX(there = '{YES}' OR state = '{BY_HAND}') FROM `tab{DOCUMENT}`"
+				f" WHERE connection = %s AND kind = '{INVOICE}' AND (wanted = '{THERE}' OR state = '{BY_HAND}')"
+				f" AND number IN ({', '.join(['%s'] * len(numbers))}) GROUP BY number",
 				(self.name, *numbers),
 			)
-		}
-		return [number for number in numbers if number not in there]
+		)
+		if never := [number for number in numbers if number not in there]:
+			raise Held(f"It pays {', '.join(never)}, which this connection does not send: settle it by hand.")
+		return [number for number in numbers if not there[number]]
 
 	# -- what came of it -------------------------------------------------------------------------------------------------
 	def _settle(self, call: _Call, answer: Any) -> None:
@@ -466,7 +523,7 @@ class _Sending:
 				if call.step is Step.LOOK_UP:
 					self._found(row, answer.get(row.number))
 				elif at < len(answer):
-					total = call.documents[at].total if call.documents and row.kind == INVOICE else None
+					total = call.documents[at].total if call.documents else None
 					self._written(row, call.step, answer[at], total)
 				else:
 					self._doubt(row, "The service's answer leaves it out.")
@@ -485,32 +542,42 @@ class _Sending:
 		# `changed_at`: a stock reading that began before can't know whether it counted this document.
 		if found is None:
 			self._update(row, there=NO, changed_at=now, due_at=now, reason="")
-		elif self._is_anothers(row, found):
-			why = f"{row.number} is another order's invoice in the service ({found.reference}). Give that one another number there."
-			self._update(row, state=ATTENTION, there=NO, reason=why, due_at=0.0)
+		elif why := self._is_anothers(row, found):
+			self._update(row, state=ATTENTION, there=NO, changed_at=now, reason=why, due_at=0.0)
 		elif row.wanted == THERE:
-			self._there(row, found, Decimal(repr(row.total)) if row.kind == INVOICE and row.total else None)
+			self._there(row, found, Decimal(repr(row.total)) if row.total else None)
 		else:
 			self._update(row, there=YES, changed_at=now, due_at=now, reason="", **_remote(found))
 
-	def _is_anothers(self, row: _Row, found: Recorded) -> bool:
-		"""A person, or another program, has used our number."""
-		if row.kind != INVOICE or not found.reference or not row.marketplace_order:
-			return False
+	def _is_anothers(self, row: _Row, found: Recorded) -> str:
+		"""Why it is not ours: a person, or another program, has used our number. '' = it is."""
+		if row.remote_id == found.remote_id:
+			return ""
+		if row.kind == RECEIPT:
+			if not row.total or found.total is None or abs(found.total - Decimal(repr(row.total))) < CENT:
+				return ""
+			return (
+				f"{row.number} is a receipt of {found.total:,f} in the service, ours is of {row.total:,.2f}. If it is ours, correct it"
+				" there, then press Settled by Hand; else give it another number there."
+			)
+		if not found.reference or not row.marketplace_order:
+			return ""
 		ours = self.site.db.rows(
 			"SELECT order_id FROM `tabMarketplace Order` WHERE name = %s", (row.marketplace_order,)
 		)
-		return bool(ours) and ours[0][0] != found.reference
+		if not ours or ours[0][0] == found.reference:
+			return ""
+		return f"{row.number} is another order's invoice in the service ({found.reference}). Give that one another number there."
 
 	def _written(self, row: _Row, step: Step, result: WriteResult, total: Decimal | None) -> None:
 		now = self.site.now()
 		if result.outcome is Outcome.ACKNOWLEDGED and step is Step.DELETE:
 			self.report.deleted += 1
-			self._rest(row, {"there": NO, "changed_at": now, "remote_id": ""})
+			self._rest(row, {"there": NO, "changed_at": now, "remote_id": "", "remote_total": 0.0})
 			self._tell_dependants(row)
 		elif result.outcome is Outcome.ACKNOWLEDGED:
 			self.report.created += 1
-			self._there(row, result.recorded, total)
+			self._there(row, result.recorded, total, result.message)
 		elif result.outcome is Outcome.REJECTED and result.code == EXISTS and row.attempts < LOOKED_UP_ENOUGH:
 			self._update(
 				row, there=UNCLEAR, due_at=now, attempts=row.attempts + 1, reason=result.message[:500]
@@ -522,8 +589,8 @@ class _Sending:
 		else:
 			self._later(row, result.message, UNAVAILABLE_WAIT)
 
-	def _there(self, row: _Row, recorded: Recorded | None, total: Decimal | None) -> None:
-		"""It is there, and nothing more is to be done unless its total is not ours."""
+	def _there(self, row: _Row, recorded: Recorded | None, total: Decimal | None, wrong: str = "") -> None:
+		"""It is there, and nothing more is to be done unless something is wrong with it, e.g. its total is not ours."""
 		changes = {"there": YES, "changed_at": self.site.now(), **_remote(recorded)}
 		told = recorded.total if recorded else None
 		if recorded and recorded.number and recorded.number != row.number:
@@ -531,12 +598,15 @@ class _Sending:
 				f"The service gave {row.number} the number {recorded.number}: allow own numbers for its invoices and receipts, or"
 				" nothing keeps one from being made twice."
 			)
-			self._update(row, **changes, state=ATTENTION, reason=why, due_at=0.0)
+			# Without a total, so that it can be replayed once it has our number.
+			self._update(row, **{**changes, "remote_total": 0.0}, state=ATTENTION, reason=why, due_at=0.0)
 			self._open_circuit(why)
 			return
 		if total is not None and told is not None and abs(told - total) >= CENT:
+			wrong = f"The service's total is {told:,f}, {total:,f} is right."
+		if wrong:
 			self.report.attention += 1
-			why = f"The service's total is {told:,f}, {total:,f} is right. Correct it there, then press Settled by Hand."
+			why = f"{wrong} Correct it there, then press Settled by Hand."
 			self._update(row, **changes, state=ATTENTION, reason=why, due_at=0.0)
 		else:
 			self._rest(row, changes)
@@ -545,12 +615,15 @@ class _Sending:
 	def _failed(self, call: _Call, error: BaseException) -> None:
 		"""The whole call came to nothing, or nobody knows."""
 		now = self.site.now()
-		if isinstance(error, _TooLate):
+		if isinstance(error, _NotNow):
 			self._give_back(call.rows)
 			return
+		# Of many in the air when a session ends, the first has it renewed, and the others go again.
+		cured = call.account is not None and call.account != self.connector.account
 		if isinstance(error, Moved):
 			self._give_back(call.rows)
-			self._renewed(lambda: self.host.save_session(self.name, host=error.host), str(error))
+			if not cured:
+				self._renewed(lambda: self.host.save_session(self.name, host=error.host), str(error))
 			return
 		if not isinstance(error, ServiceError):
 			if not isinstance(error, Exception):
@@ -559,16 +632,17 @@ class _Sending:
 		text = str(error)
 		if error.outcome is Outcome.UNAUTHORISED:
 			self._give_back(call.rows)
-			self._renewed(partial(self._renew, error.code == SESSION_OVER), text)
+			if not cured:
+				self._renewed(partial(self._renew, error.code == SESSION_OVER), text)
 		elif error.outcome is Outcome.MISCONFIGURED:
 			self._give_back(call.rows)
 			self._open_circuit(text)
 		elif error.outcome is Outcome.THROTTLED:
-			until = now + (error.retry_after if error.retry_after is not None else UNAVAILABLE_WAIT)
+			until = now + _pause(error)
 			rate.slow_down(self.site, self.name, self.normal, until, text, STATE)
 			self._give_back(call.rows)
 		elif error.outcome is Outcome.REFUSED:
-			until = now + (error.retry_after if error.retry_after is not None else UNAVAILABLE_WAIT)
+			until = now + _pause(error)
 			rate.block(self.site, self.name, until, text, STATE)
 			self._give_back(call.rows)
 			self.stopped = True
@@ -576,12 +650,14 @@ class _Sending:
 			if len(call.rows) > 1:
 				# Refused as a whole: each alone tells which one it is.
 				for row in call.rows:
-					self._update(row, attempts=max(1, row.attempts), due_at=now, reason=text[:500])
+					self._update(row, attempts=row.attempts + 1, due_at=now, reason=text[:500])
 			else:
 				self._refuse(call.rows[0], text)
 		else:
 			for row in call.rows:
-				if call.step is Step.LOOK_UP:
+				if call.step is Step.LOOK_UP and len(call.rows) > 1:
+					self._update(row, attempts=2, reason=text[:500], due_at=now + UNAVAILABLE_WAIT)
+				elif call.step is Step.LOOK_UP:
 					self._later(row, text, UNAVAILABLE_WAIT)
 				else:
 					self._doubt(row, text)
@@ -627,7 +703,7 @@ class _Sending:
 		self.stopped = True
 		self.site.db.execute(
 			f"UPDATE `tab{STATE}` SET circuit_open = 1, circuit_reason = %s, circuit_at = %s WHERE name = %s",
-			(why[:500], now, self.name),
+			(plain(why)[:500], now, self.name),
 		)
 		self.host.notify(self.name, "Sending to the accounting service has stopped", why)
 
@@ -670,6 +746,8 @@ class _Sending:
 		now = self.site.now()
 		columns, values = "", []
 		for column, value in changes.items():
+			if isinstance(value, str):
+				value = plain(value)
 			if column in ("state", "due_at", "attempts"):
 				other = {"state": "state", "attempts": "attempts"}.get(column, "%s")
 				columns += f", `{column}` = CASE WHEN version = %s THEN %s ELSE {other} END"
@@ -693,6 +771,27 @@ class _Sending:
 				f" AND state = '{WAITING}' AND in_the_air = '' AND there <> '{UNCLEAR}' AND due_at > %s",
 				(now, self.name, row.marketplace_order, row.name, now),
 			)
+
+
+class _LeasedPace:
+	"""The connection's rate for calls in the coordinator's own thread, of any number: the lease is renewed around each."""
+
+	def __init__(self, pace: Pace, keep_lease: Callable[[], None]):
+		self.pace, self.keep_lease = pace, keep_lease
+
+	def before_call(self) -> None:
+		self.keep_lease()
+		self.pace.before_call()
+		self.keep_lease()
+
+	def failed(self, error: ServiceError, attempt: int) -> None:
+		self.keep_lease()
+		self.pace.failed(error, attempt)
+
+
+def _pause(error: ServiceError) -> float:
+	"""Seconds to leave the service alone."""
+	return error.retry_after if error.retry_after is not None else UNAVAILABLE_WAIT
 
 
 def _alone(work: Callable[[Any], WriteResult], document: Any) -> list[WriteResult]:

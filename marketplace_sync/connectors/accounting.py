@@ -20,6 +20,8 @@ from typing import ClassVar
 from .base import Outcome, Pace, Tokens
 
 ZERO = Decimal(0)
+TOKEN_TIMEOUT = 20.0
+"""Seconds until a call for tokens is given up. Others wait for its end, no longer than `REFRESH_WAIT` of the sites."""
 
 
 class Mode(str, Enum):
@@ -92,10 +94,14 @@ class AccountingCapabilities:
 	applies_within: float = 60.0
 	"""Seconds after giving up in which a lost call may still be applied. No service documents it: an assumption."""
 	numbers_per_look_up: int = 1
+	calls_per_deletion: int = 1
+	"""Network calls that taking an invoice away makes as a rule, for the rate."""
 	sku_length: int = 140
 	"""The longest SKU that an item may have there, in characters."""
 	has_databases: bool = False
 	"""The owner chooses one of several databases."""
+	charges_by_account: bool = False
+	"""What raises an invoice's total is booked to an account that we name; else to one of the service's own."""
 
 
 # -- masters -------------------------------------------------------------------------------------------------------
@@ -230,6 +236,12 @@ class Receipt:
 	"""What was kept back (positive amounts): the account receives the sum of `invoices` less these."""
 	memo: str = ""
 
+	@property
+	def total(self) -> Decimal:
+		"""What the account receives."""
+		paid = sum((amount for _number, amount in self.invoices), ZERO)
+		return paid - sum((fee.amount for fee in self.fees), ZERO)
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -248,9 +260,9 @@ class Recorded:
 class WriteResult:
 	"""What became of one document of a call.
 
-	Outcomes: ACKNOWLEDGED (with `recorded`), REJECTED (for good, in the service's words; with the code EXISTS when there is
-	a document of this number already), REFUSED (not processed, for a passing reason), AMBIGUOUS (may be there, now or a
-	little later).
+	Outcomes: ACKNOWLEDGED (with `recorded`; with a `message` when it is there, but not as it should be), REJECTED (for good,
+	in the service's words; with the code EXISTS when there is a document of this number already), REFUSED (not processed, for
+	a passing reason), AMBIGUOUS (may be there, now or a little later).
 	"""
 
 	outcome: Outcome

@@ -158,8 +158,14 @@ class HttpClient:
 
 		Raises NotSent, Lost or Unreadable.
 		"""
-		result = self._exchange(request, timeout)
-		if isinstance(result, HttpError):
+		result: Answer | Exception
+		try:
+			result = self._exchange(request, timeout)
+		except Exception as interrupt:
+			# A host may log the local variables of every frame that this came through, and those below have the whole call.
+			result = interrupt.with_traceback(None)
+			result.__context__ = result.__cause__ = None
+		if isinstance(result, Exception):
 			# Raised here and not where it was caught, so that no original error, whose text has the URL, hangs on it.
 			raise result
 		return result

@@ -43,7 +43,8 @@ def current_rate(normal: float, cut_rate: float, cut_at: float, now: float) -> f
 	"""Calls per second now: the rate after the last cut, recovering evenly over RECOVERY_SECONDS."""
 	if not cut_rate:
 		return normal
-	return min(normal, cut_rate + normal * (now - cut_at) / RECOVERY_SECONDS)
+	# A clock that was set back must not make the rate negative.
+	return min(normal, cut_rate + normal * max(0.0, now - cut_at) / RECOVERY_SECONDS)
 
 
 def reserve(site: Site, store: str, speed: float, calls: int, table: str = _STATE) -> Slots:

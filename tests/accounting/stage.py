@@ -55,6 +55,14 @@ class Service:
 	refuses_repeats: bool = False
 	renames: bool = False
 	"""It gives numbers of its own."""
+	adds: Decimal = Decimal(0)
+	"""It books so much more than it was told."""
+	remark: str = ""
+	"""What is wrong with all that it makes."""
+	locked: set[str] = field(default_factory=set)
+	"""Numbers that it does not delete."""
+	customer_calls: int = 1
+	"""Calls until a customer is found or made."""
 	invoices: list[Kept] = field(default_factory=list)
 	receipts: list[Kept] = field(default_factory=list)
 	calls: list[tuple[float, str, int]] = field(default_factory=list)
@@ -83,6 +91,10 @@ class Service:
 		"""Somebody else's document."""
 		self.invoices.append(Kept(self.new_id(), number, total, reference))
 
+	def received(self, number: str, total: Decimal) -> None:
+		"""Somebody else's receipt."""
+		self.receipts.append(Kept(self.new_id(), number, total))
+
 	def new_id(self) -> str:
 		self.count += 1
 		return str(self.count)
@@ -98,7 +110,8 @@ class FakeConnector:
 		return Session("https://there", self.service.session)
 
 	def ensure_customer(self, pace: Any, name: str) -> None:
-		pace.before_call()
+		for _call in range(self.service.customer_calls):
+			pace.before_call()
 		self.service.call(self.account, "customer", lambda: self.service.customers.append(name))
 
 	def create_invoices(self, invoices: Sequence[Invoice]) -> list[WriteResult]:
@@ -117,9 +130,11 @@ class FakeConnector:
 			return WriteResult(Outcome.REJECTED, message="The item is unknown.")
 		if self.service.refuses_repeats and alone and any(one.number == number for one in kept):
 			return WriteResult(Outcome.REJECTED, code=EXISTS, message="It is there already.")
+		total += self.service.adds
 		one = Kept(self.service.new_id(), f"X-{number}" if self.service.renames else number, total)
 		kept.append(one)
-		return WriteResult(Outcome.ACKNOWLEDGED, Recorded(one.remote_id, one.number, total))
+		told = Recorded(one.remote_id, one.number, total)
+		return WriteResult(Outcome.ACKNOWLEDGED, told, message=self.service.remark)
 
 	def find_invoices(self, numbers: Sequence[str]) -> dict[str, Recorded]:
 		return self.service.call(
@@ -127,12 +142,13 @@ class FakeConnector:
 		)
 
 	def delete_invoice(self, recorded: Recorded) -> WriteResult:
-		return self.service.call(self.account, "delete", lambda: _delete(self.service.invoices, recorded))
+		return self.service.call(
+			self.account, "delete", lambda: self._delete(self.service.invoices, recorded)
+		)
 
 	def create_receipt(self, receipt: Receipt) -> WriteResult:
 		def apply() -> WriteResult:
-			total = sum((amount for _number, amount in receipt.invoices), Decimal(0))
-			return self._create(self.service.receipts, receipt.number, total, True)
+			return self._create(self.service.receipts, receipt.number, receipt.total, True)
 
 		return self.service.call(self.account, "create", apply)
 
@@ -144,7 +160,15 @@ class FakeConnector:
 		)
 
 	def delete_receipt(self, recorded: Recorded) -> WriteResult:
-		return self.service.call(self.account, "delete", lambda: _delete(self.service.receipts, recorded))
+		return self.service.call(
+			self.account, "delete", lambda: self._delete(self.service.receipts, recorded)
+		)
+
+	def _delete(self, kept: list[Kept], recorded: Recorded) -> WriteResult:
+		if recorded.number in self.service.locked:
+			return WriteResult(Outcome.REJECTED, message="The period is closed.")
+		kept[:] = [one for one in kept if one.remote_id != recorded.remote_id]
+		return WriteResult(Outcome.ACKNOWLEDGED, recorded)
 
 
 def _found(kept: list[Kept], numbers: Sequence[str]) -> dict[str, Recorded]:
@@ -153,11 +177,6 @@ def _found(kept: list[Kept], numbers: Sequence[str]) -> dict[str, Recorded]:
 		for one in kept
 		if one.number in numbers
 	}
-
-
-def _delete(kept: list[Kept], recorded: Recorded) -> WriteResult:
-	kept[:] = [one for one in kept if one.remote_id != recorded.remote_id]
-	return WriteResult(Outcome.ACKNOWLEDGED, recorded)
 
 
 class VirtualTransport:
@@ -204,7 +223,14 @@ class Stage:
 	"""The host of one connection."""
 
 	def __init__(
-		self, *, bulk: int = 5, numbers: int = 5, in_flight: int = 2, latency: float = 0.2, **service: Any
+		self,
+		*,
+		bulk: int = 5,
+		numbers: int = 5,
+		in_flight: int = 2,
+		latency: float = 0.2,
+		calls_per_deletion: int = 1,
+		**service: Any,
 	):
 		self.clock = Clockwork()
 		self.latency = latency
@@ -215,6 +241,9 @@ class Stage:
 		self.held: dict[str, str] = {}
 		self.pays: dict[str, list[str]] = {}
 		"""Receipt -> the invoices that it pays."""
+		self.broken: set[str] = set()
+		"""Documents that can't be written for a reason that nobody foresaw."""
+		self.while_composing: Callable[[], Any] = lambda: None
 		self.on = True
 		self.session, self.address = "s1", ""
 		self.deaths: Counter[str] = Counter()
@@ -226,6 +255,7 @@ class Stage:
 			max_in_flight=in_flight,
 			applies_within=APPLIES_WITHIN,
 			numbers_per_look_up=numbers,
+			calls_per_deletion=calls_per_deletion,
 			has_databases=True,
 		)
 		self.site.db.insert_many(
@@ -251,6 +281,9 @@ class Stage:
 		self.address, self.session = host or self.address, session or self.session
 
 	def compose(self, name: str, source: Source) -> Invoice | Receipt:
+		self.while_composing()
+		if source.source in self.broken:
+			raise ValueError("Account Mapping: Bank is missing.")
 		if source.source in self.held:
 			raise Held(self.held[source.source])
 		if source.kind == RECEIPT:

@@ -12,7 +12,8 @@ from marketplace_sync.accounting import documents
 from marketplace_sync.accounting.documents import ATTEMPTS, Step, next_step, number_of
 from marketplace_sync.connectors.accounting import Moved
 from marketplace_sync.connectors.base import Outcome, ServiceError
-from tests.accounting.stage import CONNECTION, GONE, THERE, Stage, any_fault, total_of
+from marketplace_sync.stock.rate import current_rate
+from tests.accounting.stage import CONNECTION, GONE, THERE, Died, Stage, any_fault, total_of
 
 
 def test_sent_in_bulk_and_at_rest() -> None:
@@ -161,6 +162,12 @@ def test_a_service_that_numbers_by_itself_is_stopped() -> None:
 	stage.send()
 	assert "allow own numbers" in stage.rows()["SI-1"]["reason"]
 	assert (len(stage.notices), len(stage.service.invoices)) == (1, 1)
+	stage.service.invoices[0].number = "SI-1"
+	stage.clock.pass_until(stage.clock.now + 4_000)
+	assert documents.replay(stage.site, [row_of("SI-1")]) == 1
+	stage.site.db.commit()
+	stage.until_quiet()
+	assert (stage.state("SI-1"), stage.numbers()) == ("Sent", ["SI-1"])
 
 
 def test_somebody_elses_document_of_our_number_is_not_adopted() -> None:
@@ -176,6 +183,19 @@ def test_somebody_elses_document_of_our_number_is_not_adopted() -> None:
 	stage.want("SI-2", order="O")
 	stage.until_quiet()
 	assert stage.state("SI-2") == "Sent"
+
+
+def test_somebody_elses_receipt_of_our_number_is_neither_adopted_nor_deleted() -> None:
+	stage = Stage(refuses_repeats=True)
+	stage.service.received("PE-1", Decimal(1))
+	stage.want("SI-1", order="O")
+	stage.pay("PE-1", "SI-1", order="O")
+	stage.until_quiet()
+	row = stage.rows()["PE-1"]
+	assert (row["state"], row["there"]) == ("Needs Attention", "No")
+	stage.pay("PE-1", "SI-1", wanted=GONE, order="O")
+	stage.until_quiet()
+	assert [one.total for one in stage.service.receipts] == [Decimal(1)]
 
 
 def test_settled_by_hand_is_left_alone() -> None:
@@ -290,6 +310,15 @@ def test_throttling_slows_down_and_loses_nothing() -> None:
 	assert moments[2] - moments[1] >= 7.0 - stage.latency
 
 
+def test_calls_that_wait_for_their_moment_are_not_made_while_another_is_throttled() -> None:
+	stage = Stage(bulk=1, in_flight=8)
+	stage.want(*(f"SI-{n}" for n in range(10)))
+	stage.service.faults = [lambda what: ServiceError(Outcome.THROTTLED, "slow down", retry_after=7.0)]
+	stage.until_quiet()
+	moments = [at for at, _what, _size in stage.service.calls]
+	assert (moments[1] - moments[0] >= 7.0 - stage.latency, len(stage.numbers())) == (True, 10)
+
+
 def test_calls_are_spaced_by_the_rate() -> None:
 	stage = Stage(bulk=1, in_flight=4, latency=0.0)
 	stage.want(*(f"SI-{n}" for n in range(40)))
@@ -308,6 +337,211 @@ def test_switched_off_keeps_what_is_to_be_sent() -> None:
 	stage.on = True
 	stage.send()
 	assert stage.numbers() == ["SI-1"]
+
+
+def row_of(source: str, kind: str = documents.INVOICE) -> str:
+	return documents.row_name(CONNECTION, kind, source)
+
+
+def alone_only(stage: Stage, refusal: ServiceError) -> None:
+	"""Whatever is looked up together is refused."""
+
+	def fault(what: str) -> ServiceError | None:
+		return refusal if what == "look up" and stage.service.calls[-1][2] > 1 else None
+
+	stage.service.faults = [lambda what: "lost", *[fault] * 2_000]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.AMBIGUOUS, Outcome.REJECTED])
+def test_what_can_not_be_looked_up_together_is_looked_up_alone(outcome: Outcome) -> None:
+	stage = Stage(bulk=5, numbers=5)
+	stage.want(*(f"SI-{n}" for n in range(5)))
+	alone_only(stage, ServiceError(outcome, "The filter is not known."))
+	stage.until_quiet()
+	assert stage.numbers() == [f"SI-{n}" for n in range(5)]
+	assert len(stage.service.calls) <= 9
+
+
+@pytest.mark.parametrize("cure", ["session", "moved"])
+def test_many_calls_in_the_air_when_a_session_ends_are_one_renewal(cure: str) -> None:
+	stage = Stage(bulk=1, in_flight=8)
+	stage.want(*(f"SI-{n}" for n in range(20)))
+	if cure == "session":
+		stage.service.session = "s2"
+	else:
+		stage.service.faults = [lambda what: Moved("https://other")] * 8
+	stage.send()
+	assert (stage.notices, len(stage.numbers())) == ([], 20)
+
+
+def test_a_customer_that_can_not_be_asked_for_now_ends_the_run() -> None:
+	stage = Stage()
+	stage.site.db.execute("UPDATE `tabAccounting State` SET customers = ''")
+	stage.want("SI-1")
+	stage.service.faults = [
+		lambda what: ServiceError(Outcome.THROTTLED, "used up", retry_after=3_600.0, retry_at=9e9)
+	]
+	tries = itertools.count()
+
+	def compose() -> None:
+		if next(tries):
+			raise Died("it would never end")
+
+	stage.while_composing = compose
+	stage.send()
+	stage.while_composing = lambda: None
+	assert stage.send().why_not == "Waiting: used up"
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1"]
+
+
+def test_a_long_search_for_the_customer_does_not_lose_the_lease() -> None:
+	stage = Stage()
+	stage.site.db.execute("UPDATE `tabAccounting State` SET customers = ''")
+	stage.service.customer_calls = 1_000
+	stage.want("SI-1")
+	stage.send()
+	assert stage.numbers() == ["SI-1"]
+
+
+def test_one_document_that_can_not_be_written_does_not_stop_the_others() -> None:
+	stage = Stage()
+	stage.broken.add("SI-1")
+	stage.want("SI-1")
+	stage.clock.pass_until(stage.clock.now + 1)
+	stage.want("SI-2")
+	stage.send()
+	row = stage.rows()["SI-1"]
+	assert stage.numbers() == ["SI-2"]
+	assert (row["state"], "Bank is missing" in row["reason"]) == ("Needs Attention", True)
+
+
+def test_settled_by_hand_while_it_is_written_is_not_sent() -> None:
+	stage = Stage()
+	stage.want("BAD-1")
+	stage.send()
+	calls = len(stage.service.calls)
+	stage.clock.pass_until(stage.clock.now + 70)
+
+	def settle() -> None:
+		documents.settle_by_hand(stage.site, [row_of("BAD-1")], "somebody")
+		stage.site.db.commit()
+
+	stage.while_composing = settle
+	stage.send()
+	assert (stage.state("BAD-1"), len(stage.service.calls)) == ("By Hand", calls)
+
+
+@pytest.mark.parametrize("how", ["interrupted", "replayed"])
+def test_after_a_doubt_never_in_bulk(how: str) -> None:
+	stage = Stage()
+	stage.want("SI-1", "SI-2")
+	if how == "interrupted":
+		stage.die_at("accounting: planned")
+		stage.die()
+	else:
+		no_answer = ServiceError(Outcome.AMBIGUOUS, "no answer")
+		for _try in range(20):
+			stage.service.faults = [lambda what: no_answer if what == "create" else None] * 4
+			stage.send()
+			stage.clock.pass_until(stage.clock.now + 100)
+		assert stage.state("SI-1") == "Needs Attention"
+		documents.replay(stage.site, [row_of("SI-1"), row_of("SI-2")])
+	stage.service.faults = []
+	stage.service.calls.clear()
+	stage.until_quiet()
+	assert [size for _at, what, size in stage.service.calls if what == "create"] == [1, 1]
+
+
+def test_replay_does_not_make_a_wrong_total_right() -> None:
+	stage = Stage(adds=Decimal("0.01"))
+	stage.want("SI-1")
+	stage.send()
+	assert documents.replay(stage.site, [row_of("SI-1")]) == 0
+	stage.until_quiet()
+	assert stage.state("SI-1") == "Needs Attention"
+
+
+def test_a_wrong_total_is_shown_also_when_the_wish_changed_and_changed_back() -> None:
+	stage = Stage(adds=Decimal("0.01"))
+	stage.want("SI-1")
+	stage.service.faults = [lambda what: [stage.want("SI-1", wanted=one) for one in (GONE, THERE)]]
+	stage.until_quiet()
+	assert stage.state("SI-1") == "Needs Attention"
+
+
+def test_another_amount_of_a_receipt_is_shown() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.send()
+	stage.service.adds = Decimal("-500")
+	stage.pay("PE-1", "SI-1")
+	stage.until_quiet()
+	row = stage.rows()["PE-1"]
+	assert (row["state"], row["there"]) == ("Needs Attention", "Yes")
+
+
+def test_what_is_there_but_not_as_it_should_be_is_shown() -> None:
+	stage = Stage(remark="500 are not paid.")
+	stage.want("SI-1")
+	stage.until_quiet()
+	row = stage.rows()["SI-1"]
+	assert (row["state"], row["there"], "500 are not paid." in row["reason"]) == (
+		"Needs Attention",
+		"Yes",
+		True,
+	)
+
+
+def test_a_receipt_of_an_invoice_that_never_comes_is_shown() -> None:
+	stage = Stage()
+	stage.pay("PE-1", "SI-1")
+	stage.send()
+	row = stage.rows()["PE-1"]
+	assert (row["state"], "does not send" in row["reason"]) == ("Needs Attention", True)
+
+
+def test_an_invoice_goes_when_a_person_has_dealt_with_its_receipt() -> None:
+	stage = Stage()
+	stage.service.locked.add("PE-1")
+	stage.want("SI-1", order="O")
+	stage.pay("PE-1", "SI-1", order="O")
+	stage.until_quiet()
+	stage.pay("PE-1", "SI-1", wanted=GONE, order="O")
+	stage.want("SI-1", wanted=GONE, order="O")
+	stage.send()
+	assert stage.numbers() == ["SI-1"], "its receipt is there"
+	documents.settle_by_hand(stage.site, [row_of("PE-1", documents.RECEIPT)], "somebody")
+	stage.until_quiet()
+	assert stage.numbers() == []
+
+
+def test_an_invoice_that_was_amended_goes_though_the_new_one_is_paid() -> None:
+	stage = Stage()
+	stage.want("SI-1", order="O")
+	stage.send()
+	stage.want("SI-1", wanted=GONE, order="O")
+	stage.want("SI-1-1", order="O")
+	stage.pay("PE-1", "SI-1-1", order="O")
+	stage.service.faults = [lambda what: ServiceError(Outcome.AMBIGUOUS, "no answer")]
+	stage.until_quiet()
+	assert stage.numbers() == ["SI-1-1"]
+
+
+def test_a_deletion_counts_as_the_calls_that_it_makes() -> None:
+	stage = Stage(calls_per_deletion=2, in_flight=4, latency=0.0)
+	sources = [f"SI-{n}" for n in range(10)]
+	stage.want(*sources)
+	stage.send()
+	for source in sources:
+		stage.want(source, wanted=GONE)
+	stage.until_quiet()
+	moments = [at for at, what, _size in stage.service.calls if what == "delete"]
+	assert min(after - before for before, after in itertools.pairwise(moments)) >= 2 / 5.0
+
+
+def test_a_clock_that_is_set_back_leaves_a_rate() -> None:
+	assert current_rate(5.0, 2.5, 100.0, 40.0) == 2.5
 
 
 @pytest.mark.parametrize("seed", range(200))

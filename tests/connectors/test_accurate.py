@@ -33,10 +33,12 @@ from marketplace_sync.connectors.accounting import (
 	ServiceWarehouse,
 	Session,
 	StockRow,
+	WriteResult,
 )
 from marketplace_sync.connectors.accurate import SCOPES, Accurate, customer_number, form, receipt_amounts
 from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.connectors.http import Answer, Lost, NotSent, Unreadable
+from marketplace_sync.sites.embedded_site import REFRESH_WAIT
 
 from .stubs import Pace, StubHttp
 
@@ -246,6 +248,7 @@ def test_refresh_rotates_and_keeps_the_old_refresh_token_when_none_came() -> Non
 	tokens = connector.refresh()
 	assert sent(http) == {"grant_type": "refresh_token", "refresh_token": REFRESH}
 	assert (tokens.access_token, tokens.refresh_token) == ("new-access", REFRESH)
+	assert http.timeouts[0] < REFRESH_WAIT, "others wait for it"
 
 
 @pytest.mark.parametrize(
@@ -905,12 +908,15 @@ def test_a_deletion_whose_answer_was_lost_is_in_doubt() -> None:
 # -- receipts ----------------------------------------------------------------------------------------------
 def test_a_receipt_of_several_invoices_with_fees() -> None:
 	connector, http = accurate(
-		ok(["ok"], r={"id": 88, "number": "ACC-PAY-2026-00001", "chequeAmount": 88500, "totalPayment": 90000})
+		ok(
+			["ok"], r={"id": 88, "number": "ACC-PAY-2026-00001", "chequeAmount": 88500, "totalPayment": 90000}
+		),
+		ok({"id": 78, "number": "I-2", "totalAmount": 60000, "outstanding": 0}),
 	)
 	result = connector.create_receipt(
 		receipt(("I-1", "30000"), ("I-2", "60000"), fees=(FEE,), memo="Payout 7")
 	)
-	assert result.recorded == Recorded("88", "ACC-PAY-2026-00001", total=D(88500))
+	assert result == WriteResult(Outcome.ACKNOWLEDGED, Recorded("88", "ACC-PAY-2026-00001", total=D(88500)))
 	assert path(http) == "/accurate/api/sales-receipt/save.do"
 	assert sent(http) == {
 		"customerNo": "Tokopedia",
@@ -930,6 +936,26 @@ def test_a_receipt_of_several_invoices_with_fees() -> None:
 		"detailInvoice[1].detailDiscount[0].amount": "1000.00",
 		"detailInvoice[1].detailDiscount[0].discountNotes": "Komisi",
 	}
+
+
+@pytest.mark.parametrize(
+	("told", "left"),
+	[
+		({"totalAmount": 30000, "outstanding": 1500}, "1,500"),
+		({"totalAmount": 30000, "outstanding": 0}, ""),
+		({"totalAmount": 40000, "outstanding": 10000}, ""),
+		({"totalAmount": 25000, "outstanding": 0}, ""),
+		({"totalAmount": 30000}, ""),
+		(None, ""),
+	],
+)
+def test_what_an_invoice_still_owes_after_a_receipt_with_fees(told: dict[str, Any] | None, left: str) -> None:
+	after = Lost("x") if told is None else ok({"id": 77, "number": "SINV-1", **told})
+	connector, http = accurate(ok(["ok"], r={"id": 88, "number": "ACC-PAY-2026-00001"}), after)
+	result = connector.create_receipt(receipt(fees=(FEE,)))
+	assert result.outcome is Outcome.ACKNOWLEDGED
+	assert (left in result.message) if left else not result.message
+	assert query(http, 1) == {"number": "SINV-1"}
 
 
 def test_a_receipt_without_fees_pays_what_is_owed() -> None:
@@ -967,7 +993,8 @@ def test_a_receipt_that_can_not_be_written_is_not_sent(unsendable: Receipt, why:
 
 def test_a_receipt_is_looked_up_by_its_number() -> None:
 	connector, http = accurate(
-		ok({"id": 88, "number": "P-1", "totalPayment": 28500}), no("Penerimaan Penjualan tidak tepat")
+		ok({"id": 88, "number": "P-1", "chequeAmount": 28500, "totalPayment": 30000}),
+		no("Penerimaan Penjualan tidak tepat"),
 	)
 	assert connector.find_receipt("P-1", "I-1") == Recorded("88", "P-1", total=D(28500))
 	assert query(http) == {"number": "P-1"}
@@ -1066,4 +1093,4 @@ def test_nothing_but_the_documented_errors(data: list[Any], call: Callable[[Accu
 	except ServiceError as refused:
 		shown = f"{refused}{refused.code}"
 	shown.encode()
-	assert not [secret for secret in DENIED if secret in shown]
+	assert not [secret for secret in connector.account.secrets if secret in shown]

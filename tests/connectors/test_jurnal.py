@@ -36,6 +36,7 @@ from marketplace_sync.connectors.accounting import (
 from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.connectors.http import Answer, Lost, NotSent, Unreadable
 from marketplace_sync.connectors.jurnal import EVERYWHERE, Jurnal, custom_id, digest, plain_text
+from marketplace_sync.sites.embedded_site import REFRESH_WAIT
 
 from .stubs import Pace, StubHttp
 
@@ -291,6 +292,7 @@ def test_tokens() -> None:
 		{**shared, "grant_type": "authorization_code", "code": "code-1"},
 		{**shared, "grant_type": "refresh_token", "refresh_token": REFRESH},
 	]
+	assert max(http.timeouts) < REFRESH_WAIT, "others wait for it"
 
 
 @pytest.mark.parametrize(
@@ -859,6 +861,7 @@ def test_delete_an_invoice() -> None:
 		("GET", "345"),
 		("DELETE", "345"),
 	]
+	assert connector.capabilities.calls_per_deletion == len(http.requests)
 
 
 def test_delete_an_invoice_that_is_gone() -> None:
@@ -975,11 +978,33 @@ def test_a_payment_that_is_there() -> None:
 
 def test_look_up_of_payments() -> None:
 	other = {"receive_payment": {**PAID["receive_payment"], "custom_id": None}}
-	connector, http = jurnal(PAID, other, missing())
+	connector, http = jurnal(PAID, other, missing(), missing(), {"sales_invoice": stored("INV-1")}, missing())
 	assert connector.find_receipt("ACC-PAY-1", "INV-1") == Recorded("69583", "ACC-PAY-1", D("684475.5"))
 	assert connector.find_receipt("ACC-PAY-1", "INV-1") is None
 	assert connector.find_receipt("ACC-PAY-1", "INV-1") is None
+	assert connector.find_receipt("ACC-PAY-1", "") is None
 	assert http.paths()[0] == API + "receive_payments/ACC-PAY-1"
+
+
+@pytest.mark.parametrize(
+	"ours", [{"custom_id": "ACC-PAY-1"}, {"custom_id": None, "memo": "ACC-PAY-1 Payout 7"}]
+)
+def test_a_payment_that_is_not_found_by_our_key_is_found_at_its_invoice(ours: dict[str, Any]) -> None:
+	payments = [{"id": 1}, {"transaction_no": "no id"}, {"id": 69583}]
+	connector, http = jurnal(
+		missing(),
+		{"sales_invoice": stored("INV-1", payments=payments)},
+		{"receive_payment": {"id": 1, "custom_id": None, "memo": "ACC-PAY-11"}},
+		{"receive_payment": {"id": 69583, "total": "30000.0", **ours}},
+	)
+	assert connector.find_receipt("ACC-PAY-1", "INV-1") == Recorded("69583", "ACC-PAY-1", D(30000))
+	paths = [
+		"receive_payments/ACC-PAY-1",
+		"sales_invoices/INV-1",
+		"receive_payments/1",
+		"receive_payments/69583",
+	]
+	assert http.paths() == [API + path for path in paths]
 
 
 def test_delete_a_payment() -> None:
