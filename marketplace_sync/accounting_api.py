@@ -1,8 +1,8 @@
 """What the buttons of accounting connections call. Every method checks the permission for the very record it is about."""
 
-from __future__ import annotations
-
+# Without annotations from __future__: Frappe checks the types of arguments only where they are no strings.
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import frappe
@@ -19,6 +19,7 @@ from marketplace_sync.marketplace_sync.doctype.accounting_connection.accounting_
 	close_circuit,
 )
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
+from marketplace_sync.stock.words import plain
 from marketplace_sync.wake import wake_accounting
 
 STOCK_IN = "Accounting Stock In"
@@ -84,11 +85,14 @@ def connected(state: str | None = None, code: str | None = None, **_others: Any)
 	host = FrappeAccounting()
 	try:
 		doc = frappe.get_doc(CONNECTION, name)
+		if not _still_may(user, doc):
+			return consent.show(_("Whoever pressed Connect may not change this connection any more."), 403)
 		tokens = host.connector(name).exchange(code, _callback_url())
 		# Saved first: by this consent the tokens before it may have ended.
 		host.forget(name)
 		host.save_tokens(name, tokens)
-		_enter(host, doc, user)
+		with consent.in_the_name_of(user):
+			_enter(host, doc, user)
 	except (ServiceError, ValueError, LookupError) as error:
 		frappe.db.rollback()
 		return consent.show(str(error), 400)
@@ -133,6 +137,14 @@ def disconnect(connection: str) -> None:
 	_check(connection, "write").disconnect()
 
 
+def _still_may(user: str, doc: Any) -> bool:
+	"""Whether whoever asked for the consent is still somebody who may: the browser that brings it may be logged out."""
+	return bool(
+		frappe.db.get_value("User", user, "enabled")
+		and frappe.has_permission(CONNECTION, "write", doc=doc, user=user)
+	)
+
+
 def _callback_url() -> str:
 	return get_url("/api/method/marketplace_sync.accounting_api.connected")
 
@@ -148,7 +160,7 @@ def _credentials(doc: Any) -> None:
 		if not doc.get(field):
 			frappe.throw(
 				_("{0}: it is empty. Enter what {1} gave you, save, then press Connect.").format(
-					_(doc.meta.get_label(field)), doc.service
+					_(doc.meta.get_label(field), context=CONNECTION), doc.service
 				)
 			)
 
@@ -168,8 +180,10 @@ def _enter(host: FrappeAccounting, doc: Any, user: str) -> dict[str, Any]:
 
 
 def _databases(host: FrappeAccounting, name: str) -> list[Any]:
+	"""Their names are chosen by whoever may rename them in the service."""
 	pace = pace_of(host, name)
-	return call(host, name, lambda connector: patiently(pace, connector.databases, attempts=ATTEMPTS))
+	found = call(host, name, lambda connector: patiently(pace, connector.databases, attempts=ATTEMPTS))
+	return [replace(one, name=plain(one.name)) for one in found]
 
 
 def _open(

@@ -19,8 +19,9 @@ ROWS_SHOWN = 500
 """Rows of a comparison that a dialog shows; the counts are of all."""
 PAID_INTO = {"Delivered": ("Clearing",), "Payout": ("Bank", "Fees")}
 """Purposes of a store's accounts that its receipts use, by *Invoices Are Paid At*."""
-NEVER_SENT = "Item Income"
-"""The purpose whose account no document names: there the item decides."""
+NEVER_SENT = frozenset({"Item Income", "Tax", "Seller Discount", "Seller Voucher", "Platform Discount"})
+"""Purposes whose account no document names: there the item decides, the tax by its name, and what lowers a total is one
+discount on it."""
 STEPS = {
 	"The service": ("connect", "database", "mapping", "items", "stock", "ready"),
 	"ERPNext": ("connect", "database", "mapping", "items", "opening", "ready"),
@@ -33,6 +34,7 @@ def overview(name: str) -> dict[str, Any]:
 	state = _state(name)
 	items = _counts(ITEM, name)
 	missing = missing_accounts(doc)
+	last_stock_in = _last_stock_in(doc)
 	done = {
 		"connect": bool(state.access_token) if doc.mode == "OAuth" else bool(state.confirmed),
 		"database": bool(doc.database_id and state.confirmed),
@@ -40,7 +42,7 @@ def overview(name: str) -> dict[str, Any]:
 		and not any(one["needed"] for one in missing)
 		and (doc.course == "ERPNext" or any(row.pull_stock for row in doc.warehouses)),
 		"items": bool(state.items_at) and not (doc.course == "ERPNext" and items.get(NEW, 0)),
-		"stock": _stock_came(doc),
+		"stock": last_stock_in is not None,
 		# What was entered in the service by hand only its owner knows.
 		"opening": bool(doc.send_invoices),
 		"ready": bool(doc.send_invoices),
@@ -66,25 +68,36 @@ def overview(name: str) -> dict[str, Any]:
 			"at": state.items_at,
 			"error": state.items_error or "",
 		},
-		"stock": {"at": state.stock_at, "error": state.stock_error or "", "open": open_stock_in},
+		"stock": {
+			"at": state.stock_at,
+			"error": state.stock_error or "",
+			"open": open_stock_in,
+			"last": last_stock_in,
+		},
 		"backlog": backlog(name),
 		**_trouble(doc, state),
 	}
 
 
-def _stock_came(doc: Any) -> bool:
-	"""Whether a stock in of these books was booked, or found nothing to do."""
-	return bool(
-		doc.connected_at
-		and frappe.db.exists(
-			STOCK_IN,
-			{
-				"connection": doc.name,
-				"state": ("in", ("Booked", "Nothing to do")),
-				"began_at": (">=", doc.connected_at),
-			},
-		)
+def _last_stock_in(doc: Any) -> dict[str, Any] | None:
+	"""The last one of these books that was booked, or found nothing to do: {name, began_at, booked, left_out}, in items."""
+	if not doc.connected_at:
+		return None
+	found = frappe.get_all(
+		STOCK_IN,
+		filters={
+			"connection": doc.name,
+			"state": ("in", ("Booked", "Nothing to do")),
+			"began_at": (">=", doc.connected_at),
+		},
+		fields=["name", "began_at", "left_out"],
+		order_by="began_at desc",
+		limit=1,
 	)
+	if not found:
+		return None
+	booked = frappe.db.count("Accounting Stock In Item", {"parent": found[0].name, "state": "Booked"})
+	return {**found[0], "booked": booked}
 
 
 def statuses() -> list[dict[str, Any]]:
@@ -129,10 +142,13 @@ def _counts(doctype: str, connection: str) -> dict[str, int]:
 
 
 def missing_accounts(doc: Any) -> list[dict[str, Any]]:
-	"""Accounts of the stores' account mapping that have no row in the connection: {account, purposes, needed}.
+	"""Accounts of the stores' account mapping that the service's documents can name and that have no row in the connection:
+	{account, purposes, needed}.
 
 	`needed`: every receipt names it. The others matter to the orders only that have such an amount.
 	"""
+	service = connectors.ACCOUNTING_CONNECTORS.get(doc.service)
+	charges = service is not None and service.capabilities.charges_by_account
 	stores = [row.store for row in doc.stores]
 	mapped = {row.account for row in doc.accounts}
 	if not stores:
@@ -146,8 +162,8 @@ def missing_accounts(doc: Any) -> list[dict[str, Any]]:
 		as_list=True,
 	):
 		receipt = purpose in ("Clearing", "Bank", "Fees")
-		unused = purpose == NEVER_SENT or (receipt and purpose not in PAID_INTO[doc.receipts_at])
-		if account not in mapped and not unused and not (purpose == "Tax" and doc.tax):
+		used = purpose in PAID_INTO[doc.receipts_at] if receipt else charges and purpose not in NEVER_SENT
+		if used and account not in mapped:
 			found.setdefault(account, set()).add(purpose)
 	return [
 		{

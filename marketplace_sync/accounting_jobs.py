@@ -12,9 +12,11 @@ from frappe import _
 from marketplace_sync import background
 from marketplace_sync.accounting import items
 from marketplace_sync.accounting.calling import call, pace_of
-from marketplace_sync.accounting.documents import STATE
+from marketplace_sync.accounting.documents import STATE, retry_all
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
+from marketplace_sync.stock.words import plain
+from marketplace_sync.wake import wake_accounting
 
 STOCK_IN = "Accounting Stock In"
 
@@ -22,6 +24,7 @@ STOCK_IN = "Accounting Stock In"
 # -- what a form asks for ------------------------------------------------------------------------------------------
 def read_lists(connection: str, show_to: str = "") -> None:
 	"""The service's accounts and warehouses, for the mapping."""
+	background.speak(show_to)
 	host = FrappeAccounting()
 
 	def work() -> None:
@@ -35,7 +38,8 @@ def read_lists(connection: str, show_to: str = "") -> None:
 		_note(
 			connection,
 			"lists = %s, lists_at = %s, lists_error = ''",
-			json.dumps(lists, ensure_ascii=False),
+			# The mapping needs the names as they are, and nobody the markup in them.
+			json.dumps(lists, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e"),
 			host.site.now(),
 		)
 
@@ -44,15 +48,19 @@ def read_lists(connection: str, show_to: str = "") -> None:
 
 def compare_items(connection: str, show_to: str = "") -> None:
 	"""Which items the service has: nothing is sent."""
+	background.speak(show_to)
 	progress = background.progress(show_to, CONNECTION, connection, _("Comparing items"))
-	_working(connection, show_to, lambda: items.compare(FrappeAccounting(), connection, progress))
+	if _working(connection, show_to, lambda: items.compare(FrappeAccounting(), connection, progress)):
+		_try_documents(connection)
 
 
 def send_items(connection: str, show_to: str = "") -> None:
 	"""Create in the service what it lacks."""
+	background.speak(show_to)
 	progress = background.progress(show_to, CONNECTION, connection, _("Sending items"))
 	report = _working(connection, show_to, lambda: items.send_items(FrappeAccounting(), connection, progress))
 	if report:
+		_try_documents(connection)
 		text = _("{0} items were created, {1} refused; {2} have a conflict.").format(
 			report.created, report.refused, report.preview.conflicts
 		)
@@ -70,6 +78,7 @@ def read_stock(connection: str, show_to: str = "") -> str | None:
 		read_stock as work,
 	)  # ERPNext is loaded by those who book only
 
+	background.speak(show_to)
 	progress = background.progress(show_to, CONNECTION, connection, _("Reading stock"))
 	return _working(
 		connection, show_to, lambda: work(FrappeAccounting(), connection, progress), "stock_error"
@@ -77,9 +86,10 @@ def read_stock(connection: str, show_to: str = "") -> str | None:
 
 
 def book_stock_in(stock_in: str, show_to: str = "") -> None:
-	"""One Stock Reconciliation for each warehouse of a preview."""
+	"""The differences of a preview as Stock Reconciliations."""
 	from marketplace_sync.erpnext.stock_in import book_stock_in as work
 
+	background.speak(show_to)
 	connection = frappe.db.get_value(STOCK_IN, stock_in, "connection")
 	progress = background.progress(show_to, STOCK_IN, stock_in, _("Booking stock"))
 	made = _working(connection, show_to, lambda: work(FrappeAccounting(), stock_in, progress), "stock_error")
@@ -123,12 +133,19 @@ def _working(connection: str, show_to: str, work: Callable[[], Any], error_field
 		frappe.db.rollback()
 		frappe.logger("marketplace_sync").warning(f"{connection}: {error}")
 		if error_field:
-			_note(connection, f"{error_field} = %s", str(error)[:500])
+			_note(connection, f"{error_field} = %s", plain(str(error))[:500])
 		background.tell(show_to, _title(connection), str(error), "red")
 		return None
 	if error_field:
 		_note(connection, f"{error_field} = %s", "")
 	return answer
+
+
+def _try_documents(connection: str) -> None:
+	"""What needed a person because of its items is looked at again."""
+	retry_all(FrappeAccounting().site, connection)
+	frappe.db.commit()
+	wake_accounting(connection)
 
 
 def _note(connection: str, set_sql: str, *values: Any) -> None:

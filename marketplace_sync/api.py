@@ -1,7 +1,6 @@
 """What the forms' buttons call. Every method checks the permission for the very record it is about."""
 
-from __future__ import annotations
-
+# Without annotations from __future__: Frappe checks the types of arguments only where they are no strings.
 from dataclasses import asdict, replace
 from typing import Any
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import frappe
 from frappe import _
+from frappe.translate import get_user_lang
 
 READING_SECONDS = 6 * 3_600
 """Time-out of a job that reads a whole store: Shopee needs a call for each product with variations, at about 5 a second,
@@ -36,6 +37,12 @@ def queue(method: str, about: str, **kwargs: Any) -> bool:
 		)
 		return False
 	return True
+
+
+def speak(user: str) -> None:
+	"""From here on a job says things in the language of whoever asked for it; a job has the site's of itself. '' = nobody."""
+	if user:
+		frappe.local.lang = get_user_lang(user)
 
 
 def progress(user: str, doctype: str, name: str, title: str) -> Callable[[int, int], None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import frappe
 from frappe import _
@@ -32,8 +33,20 @@ def answer(kind: str, state: str | None) -> tuple[str, str] | None:
 	asked = frappe.cache.get_value(key, expires=True) if state else None
 	if not asked or frappe.session.user not in (asked["user"], "Guest"):
 		return None
-	frappe.cache.delete_value(key)
+	# Of two browsers that bring it at the same moment one is answered.
+	if not frappe.cache.delete(frappe.cache.make_key(key)):
+		return None
 	return asked["name"], asked["user"]
+
+
+@contextmanager
+def in_the_name_of(user: str) -> Iterator[None]:
+	"""A browser that is logged out may bring the answer: what follows from it is done by whoever asked, and recorded so."""
+	brought_by, frappe.session.user = frappe.session.user, user
+	try:
+		yield
+	finally:
+		frappe.session.user = brought_by
 
 
 def show(message: str, status: int) -> None:

@@ -69,11 +69,15 @@ doc_events = {
 	"Payment Entry": {
 		"after_insert": _orders + "made",
 		"on_submit": [_orders + "submitted", _accounting + "payment_changed"],
+		"on_update_after_submit": _accounting + "payment_changed",
 		"on_cancel": [_orders + "cancelled", _accounting + "payment_changed"],
 		"on_trash": _orders + "deleted",
 	},
 	"Journal Entry": {"on_submit": _payout, "on_cancel": _payout},
-	"Stock Reconciliation": {"before_submit": "marketplace_sync.erpnext.stock_in.before_submit"},
+	"Stock Reconciliation": {
+		"before_submit": "marketplace_sync.erpnext.stock_in.before_submit",
+		"on_trash": "marketplace_sync.erpnext.stock_in.deleted",
+	},
 	"Stock Entry": {"on_submit": _capture + "items_changed", "on_cancel": _capture + "items_changed"},
 	"POS Invoice": {
 		"on_submit": _capture + "items_changed",
@@ -105,6 +109,12 @@ doc_events = {
 	# The Customer's tab shows and saves the store's switch.
 	"Customer": {"onload": _switch + "customer_onload", "on_update": _switch + "customer_on_update"},
 }
+
+_of_connections = ("Accounting Document", "Accounting Item", "Accounting Stock In")
+permission_query_conditions = dict.fromkeys(
+	_of_connections, "marketplace_sync.permissions.of_visible_connections"
+)
+has_permission = dict.fromkeys(_of_connections, "marketplace_sync.permissions.sees_connection")
 
 # Times are those of the site's time zone (System Settings).
 scheduler_events = {

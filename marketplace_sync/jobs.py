@@ -180,6 +180,7 @@ def audit_store(store: str, whole: bool = False, show_to: str = "") -> None:
 	"""Read back today's seventh of a store's listings, or all of them."""
 	site = FrappeSite()
 	part = None if whole else frappe.utils.getdate().toordinal() % audit.PARTS
+	background.speak(show_to)
 	progress = background.progress(show_to, SETTINGS, store, _("Reading back"))
 	report = _reading(site, store, show_to, lambda: audit.audit(site, store, part=part, progress=progress))
 	if report and show_to:
@@ -204,6 +205,7 @@ def refresh_catalogue(store: str, full: bool | None = None, show_to: str = "") -
 	if full is None:
 		full = not known or site.now() - (known[0][0] or 0) >= FULL_CATALOGUE_EVERY
 	count = frappe.db.count("Marketplace Listing", {"store": store})
+	background.speak(show_to)
 	progress = background.progress(show_to, SETTINGS, store, _("Reading listings"))
 	report = _reading(
 		site,

@@ -56,6 +56,7 @@ class OurItem:
 	keeps_stock: bool = True
 	problem: str = ""
 	"""Why it can't be created from here, and what to do; it can still be linked."""
+	is_bundle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,12 @@ def _judge_one(
 	same = service.by_sku.get(one.item, [])
 	if len(same) == 1:
 		note = ""
+		if one.is_bundle and same[0].keeps_stock:
+			why = (
+				"It is a bundle here, and there an item with stock of its own, so that a sale does not take its parts off, and Sync"
+				" Stock would bring them back here: make it out of the same parts there, then compare again."
+			)
+			return _as_theirs(replace(row, reason=why), same[0])
 		if one.keeps_stock and not same[0].keeps_stock:
 			note = "The service keeps no stock of it, so Sync Stock leaves it out."
 		return _as_theirs(replace(row, state=LINKED, reason=note), same[0])
@@ -374,7 +381,14 @@ def _our_items(
 				"The Item is disabled: enable it, or map its listings to the Item that has taken its place."
 			)
 		ours.append(
-			OurItem(facts.name, names[facts.name], facts.stock_uom, facts.keeps_stock, problem=problem)
+			OurItem(
+				facts.name,
+				names[facts.name],
+				facts.stock_uom,
+				facts.keeps_stock,
+				problem=problem,
+				is_bundle=facts.name in bundles,
+			)
 		)
 	return sorted(ours, key=lambda one: one.item), set(names)
 
@@ -420,7 +434,8 @@ def _write(host: AccountingHost, connection: str, rows: Sequence[ItemRow], began
 		values = [
 			(
 				row_name(connection, row.key), row.item or None, row.state, plain(row.reason)[:500],
-				plain(row.sku)[:140], row.service_item[:140], row.service_sku[:140], plain(row.service_name)[:140],
+				plain(row.sku)[:140], plain(row.service_item)[:140], plain(row.service_sku)[:140],
+				plain(row.service_name)[:140],
 				began, stamp,
 			)
 			for row in some

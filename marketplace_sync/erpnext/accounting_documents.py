@@ -8,13 +8,14 @@ connection names one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import frappe
 from frappe.utils import flt
 
-from marketplace_sync.accounting.documents import INVOICE, RECEIPT, THERE, number_of
+from marketplace_sync.accounting.documents import DOCUMENT, INVOICE, NO, RECEIPT, THERE, number_of
 from marketplace_sync.accounting.port import Held, Source
 from marketplace_sync.connectors.accounting import Invoice, InvoiceCharge, InvoiceLine, Receipt
 from marketplace_sync.erpnext.accounting_events import CONNECTION, PAYOUT
@@ -43,7 +44,7 @@ def compose(connection: str, source: Source) -> Invoice | Receipt:
 def _invoice(settings: Any, source: Source) -> Invoice:
 	doc = _submitted("Sales Invoice", source.source)
 	store = frappe.db.get_value("Marketplace Order", doc.marketplace_order, "store")
-	foreign = doc.currency != frappe.get_cached_value("Company", doc.company, "default_currency")
+	foreign = doc.currency != _company_currency(doc.company)
 	total = _money(doc.base_grand_total if foreign else doc.grand_total)
 	items = {
 		row.item: row
@@ -69,7 +70,8 @@ def _invoice(settings: Any, source: Source) -> Invoice:
 				sku=known.service_sku or "",
 				quantity=quantity,
 				unit_price=(amount / quantity).quantize(PRICE_DECIMALS, ROUND_HALF_UP) if quantity else ZERO,
-				warehouse=_warehouse(settings, row.warehouse) if doc.update_stock else "",
+				# Also of an invoice that cuts no stock here: there every invoice does.
+				warehouse=_warehouse(settings, row.warehouse) if row.warehouse else "",
 			)
 		)
 	charges = list(_charges(settings, doc, foreign))
@@ -79,7 +81,11 @@ def _invoice(settings: Any, source: Source) -> Invoice:
 		- sum((one.amount for one in charges), ZERO)
 	)
 	if rest := rest.quantize(CENT, ROUND_HALF_UP):
-		charges.append(InvoiceCharge("", "Rounding", rest))
+		if rest > 0 and charges:
+			# An amount that raises the total needs an account, and nobody can map one for rounding.
+			charges[0] = replace(charges[0], amount=charges[0].amount + rest)
+		else:
+			charges.append(InvoiceCharge("", "Rounding", rest))
 	return Invoice(
 		number=source.number,
 		customer=_customer(settings, store),
@@ -98,6 +104,7 @@ def _charges(settings: Any, doc: Any, foreign: bool) -> Iterable[InvoiceCharge]:
 	rows = [
 		(row.account_head, row.description or "", _money(row.base_tax_amount if foreign else row.tax_amount))
 		for row in doc.taxes
+		if not row.included_in_print_rate  # the items' amounts have it already
 	]
 	moved = {
 		text.removesuffix(OUT_OF_INCOME): amount
@@ -126,8 +133,9 @@ def _warehouse(settings: Any, warehouse: str) -> str:
 # -- receipts ------------------------------------------------------------------------------------------------------
 def _payment(settings: Any, source: Source) -> Receipt:
 	doc = _submitted("Payment Entry", source.source)
+	foreign = doc.paid_from_account_currency != _company_currency(doc.company)
 	invoices = tuple(
-		(number_of(row.reference_name), _money(row.allocated_amount))
+		(number_of(row.reference_name), _allocated(row, foreign))
 		for row in doc.references
 		if row.reference_doctype == "Sales Invoice"
 	)
@@ -146,17 +154,32 @@ def _payment(settings: Any, source: Source) -> Receipt:
 	)
 
 
+def _allocated(row: Any, foreign: bool) -> Decimal:
+	"""What a payment's row pays of its invoice, in the company's currency: the invoice is in the service in that."""
+	if not foreign:
+		return _money(row.allocated_amount)
+	total, base_total = frappe.db.get_value(
+		"Sales Invoice", row.reference_name, ["grand_total", "base_grand_total"]
+	)
+	return _money(_number(base_total) * _number(row.allocated_amount) / _number(total))
+
+
 def _payout(settings: Any, source: Source) -> Receipt:
 	"""The receipt of a settlement's invoices that are in the service, with their fees. What the statement pays or keeps
 	besides is not about them, and named in the memo."""
 	doc = frappe.db.get_value(
 		PAYOUT,
 		source.source,
-		["name", "store", "state", "journal_entry", "settlement_id", "paid_at"],
+		["name", "store", "state", "journal_entry", "settlement_id", "paid_at", "currency"],
 		as_dict=True,
 	)
 	if not doc or doc.state != "Posted" or not doc.journal_entry:
 		raise Held(f"Payout {source.source} is not posted.")
+	if doc.currency != (own := _company_currency(settings.company)):
+		raise Held(
+			f"Payout {doc.settlement_id} is in {doc.currency}, its invoices are in the service in {own}: book its receipt there,"
+			" then press Settled by Hand."
+		)
 	site = FrappeSite()
 	accounts = accounts_of(site, doc.store)
 	invoices: list[tuple[str, Decimal]] = []
@@ -196,16 +219,17 @@ def _payout(settings: Any, source: Source) -> Receipt:
 
 def _is_unpaid_there(connection: str, number: str) -> bool:
 	"""Whether an invoice is the service's to be paid by a payout: it has no receipt of its own from the time when invoices were
-	paid at Delivered."""
-	order = frappe.db.get_value(
-		"Accounting Document",
-		{"connection": connection, "kind": INVOICE, "number": number, "wanted": THERE},
-		"marketplace_order",
+	paid at Delivered, and is not a person's to enter, who gives it a number of the service's."""
+	found = frappe.db.sql(
+		f"SELECT d.marketplace_order FROM `tab{DOCUMENT}` d JOIN `tab{CONNECTION}` c ON c.name = d.connection"
+		" LEFT JOIN `tabMarketplace Order` o ON o.name = d.marketplace_order WHERE d.connection = %s AND d.kind = %s"
+		f" AND d.number = %s AND d.wanted = '{THERE}' AND (o.ordered_at >= c.connected_at OR d.there <> '{NO}')",
+		(connection, INVOICE, number),
 	)
-	return bool(order) and not frappe.db.sql(
-		"SELECT 1 FROM `tabAccounting Document` WHERE connection = %s AND kind = %s AND marketplace_order = %s"
-		" AND source_doctype = 'Payment Entry' AND (wanted = %s OR there <> 'No')",
-		(connection, RECEIPT, order, THERE),
+	return bool(found) and not frappe.db.sql(
+		f"SELECT 1 FROM `tab{DOCUMENT}` WHERE connection = %s AND kind = %s AND marketplace_order = %s"
+		f" AND source_doctype = 'Payment Entry' AND (wanted = '{THERE}' OR there <> '{NO}')",
+		(connection, RECEIPT, found[0][0]),
 	)
 
 
@@ -232,6 +256,10 @@ def _account(settings: Any, account: str, required: bool = True) -> str:
 	if required:
 		raise Held(f"Account {account} is not mapped: add it to Accounts on the connection.")
 	return ""
+
+
+def _company_currency(company: str) -> str:
+	return frappe.get_cached_value("Company", company, "default_currency")
 
 
 def _money(value: Any) -> Decimal:

@@ -6,11 +6,12 @@ Runs in the transaction that submits or cancels the document, whoever does it: w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import frappe
 
-from marketplace_sync.accounting.documents import GONE, INVOICE, RECEIPT, THERE, Wanted, want
+from marketplace_sync.accounting.documents import DOCUMENT, GONE, INVOICE, NO, RECEIPT, THERE, Wanted, want
 from marketplace_sync.erpnext.order_events import FIELD
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_accounting
@@ -31,6 +32,27 @@ _OF_ORDER = (
 	" JOIN `tabAccounting Store` s ON s.parent = c.name JOIN `tabMarketplace Order` o ON o.store = s.store"
 	" WHERE o.name = %s AND c.connected_at IS NOT NULL"
 )
+_OF_INVOICE = (
+	f"SELECT c.name, c.receipts_at, d.store, 1 FROM `tab{CONNECTION}` c JOIN `tab{DOCUMENT}` d ON d.connection = c.name"
+	f" WHERE d.marketplace_order = %s AND d.kind = '{INVOICE}' AND d.wanted = '{THERE}'"
+	f" AND (d.there <> '{NO}' OR d.in_the_air <> '') AND c.connected_at IS NOT NULL"
+)
+"""Whose books have an order's invoice, wherever its store sends to by now: it is paid there or nowhere."""
+_ELSEWHERE = (
+	f"EXISTS (SELECT 1 FROM `tab{DOCUMENT}` x WHERE x.marketplace_order = o.name AND x.kind = '{INVOICE}'"
+	f" AND x.connection <> %(connection)s AND x.wanted = '{THERE}' AND (x.there <> '{NO}' OR x.in_the_air <> ''))"
+)
+"""Other books have the order's invoice: its store was moved here since. One sale is not booked twice."""
+_PAID_BY_PAYOUT = (
+	f"EXISTS (SELECT 1 FROM `tabMarketplace Payout Line` l JOIN `tab{DOCUMENT}` x ON x.source = l.parent"
+	f" WHERE l.marketplace_order = o.name AND l.gross > 0 AND x.source_doctype = '{PAYOUT}'"
+	f" AND x.connection = %(connection)s AND x.wanted = '{THERE}' AND (x.there <> '{NO}' OR x.in_the_air <> ''))"
+)
+"""From the time when invoices were paid at Payout."""
+ANEW = (
+	"It was in the service already, as it was before it was cancelled here, and is wanted anew: compare it there with what it is"
+	" now, correct it, then press Settled by Hand."
+)
 
 
 def invoice_changed(doc: Document, method: str | None = None) -> None:
@@ -38,13 +60,16 @@ def invoice_changed(doc: Document, method: str | None = None) -> None:
 	if not doc.get(FIELD):
 		return
 	if doc.get("is_return"):
-		_tell_return(doc)
+		if doc.get("return_against"):
+			_tell_returns(doc.return_against)
 		return
 	_want(doc, INVOICE)
+	if doc.docstatus != 1:
+		_take_back_freed(doc.get(FIELD))
 
 
 def payment_changed(doc: Document, method: str | None = None) -> None:
-	"""on_submit and on_cancel of Payment Entry."""
+	"""on_submit, on_update_after_submit (it was allocated) and on_cancel of Payment Entry."""
 	if doc.get(FIELD) and doc.payment_type == "Receive":
 		_want(doc, RECEIPT)
 
@@ -79,20 +104,24 @@ def backfill(connection: str) -> int:
 		return 0
 	orders = (
 		"JOIN `tabMarketplace Order` o ON o.name = d.marketplace_order JOIN `tabAccounting Store` s"
-		" ON s.store = o.store AND s.parent = %(connection)s AND o.ordered_at >= %(since)s WHERE d.docstatus = 1"
+		f" ON s.store = o.store AND s.parent = %(connection)s WHERE d.docstatus = 1 AND NOT {_ELSEWHERE}"
 	)
 	values = {"connection": connection, "since": settings.connected_at}
 	found = [
-		Wanted(connection, INVOICE, "Sales Invoice", name, THERE, marketplace_order=order, store=store)
-		for name, order, store in frappe.db.sql(
-			f"SELECT d.name, o.name, o.store FROM `tabSales Invoice` d {orders} AND d.is_return = 0", values
+		Wanted(connection, INVOICE, "Sales Invoice", name, THERE, order, store, "" if is_sent else BEFORE)
+		for name, order, store, is_sent in frappe.db.sql(
+			# Stores are mapped after the books are connected: what was invoiced in between is told like what comes later.
+			f"SELECT d.name, o.name, o.store, o.ordered_at >= %(since)s FROM `tabSales Invoice` d {orders} AND d.is_return = 0"
+			" AND (o.ordered_at >= %(since)s OR TIMESTAMP(d.posting_date, d.posting_time) >= %(since)s)",
+			values,
 		)
 	]
 	if settings.receipts_at == AT_DELIVERED:
 		found += [
 			Wanted(connection, RECEIPT, "Payment Entry", name, THERE, marketplace_order=order, store=store)
 			for name, order, store in frappe.db.sql(
-				f"SELECT d.name, o.name, o.store FROM `tabPayment Entry` d {orders} AND d.payment_type = 'Receive'",
+				f"SELECT d.name, o.name, o.store FROM `tabPayment Entry` d {orders} AND d.payment_type = 'Receive'"
+				f" AND o.ordered_at >= %(since)s AND NOT {_PAID_BY_PAYOUT}",
 				values,
 			)
 		]
@@ -108,6 +137,12 @@ def backfill(connection: str) -> int:
 			)
 		]
 	_write(found)
+	for (invoice,) in frappe.db.sql(
+		f"SELECT DISTINCT x.source FROM `tab{DOCUMENT}` x JOIN `tabSales Invoice` d ON d.return_against = x.source"
+		" WHERE x.connection = %s AND d.is_return = 1 AND d.docstatus = 1 AND COALESCE(x.note, '') = ''",
+		connection,
+	):
+		_tell_returns(invoice)
 	return len(found)
 
 
@@ -117,7 +152,8 @@ def _want(doc: Document, kind: str) -> None:
 		return
 	order = doc.get(FIELD)
 	documents = []
-	for connection, receipts_at, store, is_sent in frappe.db.sql(_OF_ORDER, order):
+	found = frappe.db.sql(_OF_INVOICE, order) if kind == RECEIPT else ()
+	for connection, receipts_at, store, is_sent in found or frappe.db.sql(_OF_ORDER, order):
 		if kind == RECEIPT and (receipts_at != AT_DELIVERED or not is_sent):
 			continue
 		by_hand = "" if is_sent else BEFORE
@@ -139,20 +175,47 @@ def _take_back(doctype: str, name: str) -> None:
 	)
 
 
-def _tell_return(doc: Document) -> None:
-	"""The invoice's row says that goods came back, and by which credit note."""
-	if not doc.get("return_against"):
-		return
-	what = f"Goods came back: make {doc.name} in the service by hand."
+def _take_back_freed(order: str) -> None:
+	"""An invoice was cancelled under its payment, which ERPNext takes off it: what is there pays something that has to go. When
+	it is allocated again it is wanted again."""
+	for (payment,) in frappe.db.sql(
+		f"SELECT DISTINCT source FROM `tab{DOCUMENT}` d WHERE marketplace_order = %s AND kind = '{RECEIPT}'"
+		f" AND source_doctype = 'Payment Entry' AND wanted = '{THERE}' AND NOT EXISTS (SELECT 1 FROM"
+		" `tabPayment Entry Reference` r WHERE r.parent = d.source AND r.reference_doctype = 'Sales Invoice')",
+		order,
+	):
+		_take_back("Payment Entry", payment)
+
+
+def _tell_returns(invoice: str) -> None:
+	"""The invoice's row says that goods came back, and by which credit notes."""
+	names = ", ".join(
+		name
+		for (name,) in frappe.db.sql(
+			"SELECT name FROM `tabSales Invoice` WHERE return_against = %s AND is_return = 1 AND docstatus = 1 ORDER BY name",
+			invoice,
+		)
+	)
 	frappe.db.sql(
-		"UPDATE `tabAccounting Document` SET note = %s WHERE kind = 'Invoice' AND source = %s",
-		(what if doc.docstatus == 1 else "", doc.return_against),
+		f"UPDATE `tab{DOCUMENT}` SET note = %s WHERE kind = '{INVOICE}' AND source = %s",
+		(f"Goods came back: make {names} in the service by hand." if names else "", invoice),
 	)
 
 
 def _write(documents: list[Wanted]) -> None:
 	if not documents:
 		return
+	# What has to go first can't be made in its place: a person makes one of the other.
+	there = {
+		name
+		for (name,) in frappe.db.sql(
+			f"SELECT name FROM `tab{DOCUMENT}` WHERE name IN %s AND wanted = '{GONE}' AND there <> '{NO}'",
+			(tuple(one.name for one in documents),),
+		)
+	}
+	documents = [
+		replace(one, by_hand=ANEW) if one.wanted == THERE and one.name in there else one for one in documents
+	]
 	want(FrappeSite(), documents)
 	for connection in {one.connection for one in documents}:
 		frappe.db.after_commit.add(lambda name=connection: wake_accounting(name))

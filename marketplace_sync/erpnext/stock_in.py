@@ -106,6 +106,13 @@ class _Reading:
 			raise ValueError(
 				"Warehouses: tick Stock In for the warehouses whose stock comes from the service."
 			)
+		for store in self.site.stores():
+			shared = {one.warehouse for one in store.warehouses} & self.warehouses.keys()
+			if shared and store.import_orders and store.name not in connection.stores:
+				raise ValueError(
+					f"Stores: {store.title} sells from {min(shared)} as well, and its invoices don't go to the service, so its sales"
+					" would be undone here. Add it to Stores, or untick Stock In for the warehouse."
+				)
 		self.linked = {
 			service_item: (item, sku)
 			for item, service_item, sku in frappe.db.sql(
@@ -130,18 +137,18 @@ class _Reading:
 		frappe.db.commit()
 		try:
 			told = self._read()
+			site.checkpoint("stock in: read")
+			frappe.db.commit()
+			# ERPNext's ledger goes by whole seconds: what is sold from here on is of a later one than the reconciliation.
+			site.sleep(max(0.0, 1.0 - (site.now() - self.began)))
+			# One snapshot of stock, invoices and what is known of them in the service.
+			judged = self._judge(told, before, stamp)
+			self._write(doc.name, judged, told)
 		except Exception as error:
 			frappe.db.rollback()
 			_update(doc.name, state=FAILED, reason=plain(str(error))[:500])
 			frappe.db.commit()
 			raise
-		site.checkpoint("stock in: read")
-		frappe.db.commit()
-		# ERPNext's ledger goes by whole seconds: what is sold from here on is of a later one than the reconciliation.
-		site.sleep(max(0.0, 1.0 - (site.now() - self.began)))
-		# One snapshot of stock, invoices and what is known of them in the service.
-		judged = self._judge(told, before, stamp)
-		self._write(doc.name, judged, told)
 		frappe.db.commit()
 		return doc.name
 
@@ -476,13 +483,15 @@ class _Booking:
 		warehouse = rows[0].warehouse
 		moved = _moved(self.began_at, [warehouse], [row.item for row in rows])
 		actual = _actual([warehouse])
-		still = [
-			row
-			for row in rows
-			if (row.item, warehouse) not in moved
-			and flt(actual.get((row.item, warehouse)), self.places) == flt(row.actual, self.places)
-		]
-		_mark(self.name, {row.name: MOVED_SINCE for row in rows if row not in still}, LEFT_OUT)
+		still: list[_Row] = []
+		left_out: dict[str, str] = {}
+		for row in rows:
+			pair = (row.item, warehouse)
+			if pair in moved or flt(actual.get(pair), self.places) != flt(row.actual, self.places):
+				left_out[row.name] = MOVED_SINCE
+			else:
+				still.append(row)
+		_mark(self.name, left_out, LEFT_OUT)
 		made = ""
 		if still:
 			made = self._reconcile(warehouse, still)
@@ -563,7 +572,7 @@ class _Booking:
 		frappe.db.commit()
 
 
-# -- a draft that a person submits later -----------------------------------------------------------------------------
+# -- a draft that a person submits later, or throws away ---------------------------------------------------------------
 def before_submit(doc: Document, method: str | None = None) -> None:
 	"""Stock Reconciliation: ours keeps the time of its reading, or ERPNext would swallow the sales since."""
 	parent = frappe.db.get_value(ROW, {"stock_reconciliation": doc.name}, "parent")
@@ -578,6 +587,14 @@ def before_submit(doc: Document, method: str | None = None) -> None:
 			).format(frappe.format(began_at, "Datetime"), frappe.bold(str(began_at))),
 			title=_("Posting Time"),
 		)
+
+
+def deleted(doc: Document, method: str | None = None) -> None:
+	"""on_trash of Stock Reconciliation: ERPNext gives its name to the next one, which is none of ours."""
+	frappe.db.sql(
+		f"UPDATE `tab{ROW}` SET state = %s, reason = %s, stock_reconciliation = NULL WHERE stock_reconciliation = %s",
+		(LEFT_OUT, f"{doc.name} was deleted.", doc.name),
+	)
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------

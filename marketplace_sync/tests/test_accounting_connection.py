@@ -7,10 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import frappe
+from frappe.utils.user import UserPermissions
 
-from marketplace_sync import accounting_api, accounting_jobs, api
+from marketplace_sync import accounting_api, accounting_jobs, api, background
 from marketplace_sync.accounting.documents import DOCUMENT, STATE
+from marketplace_sync.connectors.accounting import ServiceWarehouse
+from marketplace_sync.consent import answer
 from marketplace_sync.marketplace_sync.doctype.accounting_connection import accounting_connection
+from marketplace_sync.marketplace_sync.doctype.marketplace_payout import marketplace_payout
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
 from marketplace_sync.stock import lease
 from marketplace_sync.tests import utils
@@ -183,6 +187,27 @@ class TestConnecting(ConnectionCase):
 		with self.assertRaisesRegex(frappe.ValidationError, "Client ID.*empty"):
 			accounting_api.connect(connection)
 
+	def test_names_in_the_service_put_no_markup_on_a_page(self) -> None:
+		name = "Toko <img src=x onerror=alert(1)>"
+		books = new_books(self.sandbox, "accurate", owner="names", name=name)
+		new_books(self.sandbox, "accurate", owner="names", name=name)
+		connection = new_connection(self.sandbox, books, "OAuth", title="Names")
+		consent(connection, books)
+		self.assertNotIn("<", str(accounting_api.databases(connection)))
+		accounting_api.choose_database(connection, books["id"])
+		warehouse = [ServiceWarehouse("1", name)]
+		with patch("marketplace_sync.connectors.accurate.Accurate.warehouses", return_value=warehouse):
+			self.queue.work()
+		kept = (
+			frappe.db.get_value(CONNECTION, connection, "database_name"),
+			frappe.db.get_value(STATE, connection, "lists"),
+		)
+		self.assertIn("onerror", kept[0])
+		self.assertIn("onerror", kept[1])
+		self.assertNotIn("<", "".join(kept))
+		# The mapping needs the very name.
+		self.assertEqual(accounting_api.overview(connection)["lists"]["warehouses"][0]["key"], name)
+
 	def test_wrong_credentials_connect_nothing(self) -> None:
 		books = new_books(self.sandbox, "jurnal")
 		connection = new_connection(self.sandbox, books, "HMAC", client_secret="not this one")
@@ -215,6 +240,66 @@ class TestConnecting(ConnectionCase):
 		self.assertTrue(FrappeAccounting().connection(connection).connected, frappe.local.response)
 		accounting_api.connected(state=state, code=code)
 		self.assertEqual(frappe.local.response["http_status_code"], 403)
+
+	def test_of_two_browsers_at_once_one_is_answered(self) -> None:
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		_code, state = give_consent(connection, books)
+		read, answers = frappe.cache.get_value, []
+
+		def read_by_both(*args: Any, **kwargs: Any) -> Any:
+			found = read(*args, **kwargs)
+			if not answers:
+				answers.append(None)
+				answers.append(answer(CONNECTION, state))
+			return found
+
+		with patch.object(type(frappe.cache), "get_value", side_effect=read_by_both):
+			answers.append(answer(CONNECTION, state))
+		self.assertEqual([one for one in answers if one], [(connection, "Administrator")])
+
+	def test_a_browser_that_is_logged_out_connects_in_the_name_of_who_asked(self) -> None:
+		manager = user("accounting-asker@example.com", "Marketplace Manager")
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		frappe.set_user(manager)
+		code, state = give_consent(connection, books)
+		frappe.set_user("Guest")
+		self.addCleanup(frappe.set_user, "Administrator")
+		accounting_api.connected(state=state, code=code)
+		self.assertEqual(frappe.session.user, "Guest")
+		self.assertEqual(frappe.db.get_value(CONNECTION, connection, "modified_by"), manager)
+		told = frappe.get_all(
+			"Comment", {"reference_name": connection, "comment_type": "Info"}, pluck="owner"
+		)
+		self.assertEqual(told, [manager])
+
+	def test_who_asked_has_to_be_somebody_who_still_may(self) -> None:
+		manager = user("accounting-leaver@example.com", "Marketplace Manager")
+		account = frappe.get_doc("User", manager)
+		account.add_roles("Marketplace Manager")
+		books = new_books(self.sandbox, "accurate")
+		connection = new_connection(self.sandbox, books, "OAuth")
+		for leave in (
+			lambda: account.remove_roles("Marketplace Manager"),
+			lambda: frappe.db.set_value("User", manager, "enabled", 0),
+		):
+			frappe.db.set_value("User", manager, "enabled", 1)
+			account.reload()
+			account.add_roles("Marketplace Manager")
+			frappe.set_user(manager)
+			code, state = give_consent(connection, books)
+			asked = frappe.cache.get_value(f"marketplace_sync:consent:{CONNECTION}:{state}", expires=True)
+			frappe.set_user("Administrator")
+			leave()
+			# What becomes of a user clears the site's cache, but who is asked may still come back before.
+			frappe.cache.set_value(f"marketplace_sync:consent:{CONNECTION}:{state}", asked, expires_in_sec=60)
+			frappe.set_user("Guest")
+			self.addCleanup(frappe.set_user, "Administrator")
+			accounting_api.connected(state=state, code=code)
+			self.assertEqual(frappe.local.response["http_status_code"], 403)
+			frappe.set_user("Administrator")
+			self.assertEqual(FrappeAccounting().account(connection).access_token, "")
 
 	def test_an_answer_that_comes_too_late_does_not_count(self) -> None:
 		books = new_books(self.sandbox, "accurate")
@@ -468,6 +553,105 @@ class TestDisconnect(ConnectionCase):
 		self.assertAlmostEqual(told["ends_at"] - host.site.now(), 2 / speed, delta=1)
 
 
+class TestGuidance(ConnectionCase):
+	"""What the form tells a person who sets it up."""
+
+	def test_only_accounts_that_the_service_can_name_are_asked_for(self) -> None:
+		store = utils.shopee_store(self.sandbox, {})
+		own = frappe.get_doc("Customer Marketplace Settings", store)
+		groups = {
+			"Shipping": "Direct Income",
+			"Discount": "Direct Income",
+			"Bank": "Bank Accounts",
+			"Fees": "Direct Income",
+		}
+		account = {
+			name: utils.account(
+				f"Guided {name} - {utils.ABBR}", group, account_type="Bank" if name == "Bank" else ""
+			)
+			for name, group in groups.items()
+		}
+		own.set("accounts", [])
+		for purpose, name in (
+			("Clearing", CLEARING),
+			("Shipping", account["Shipping"]),
+			("Seller Discount", account["Discount"]),
+			("Bank", account["Bank"]),
+			("Fees", account["Fees"]),
+		):
+			own.append("accounts", {"purpose": purpose, "account": name})
+		own.save()
+		accurate, _books = self.connected()
+		fill_mapping(accurate, [store], {})
+		missing = {one["account"]: one["needed"] for one in accounting_api.missing_accounts(accurate)}
+		self.assertEqual(missing, {CLEARING: True, account["Shipping"]: False})
+		self.assertEqual(self.next_step(accurate), "mapping")
+
+		frappe.db.delete("Accounting Store", {"parent": accurate})
+		jurnal, _books = self.connected("HMAC", "jurnal")
+		fill_mapping(jurnal, [store], {}, receipts_at="Payout")
+		missing = {one["account"]: one["purposes"] for one in accounting_api.missing_accounts(jurnal)}
+		self.assertEqual(missing, {account["Bank"]: ["Bank"], account["Fees"]: ["Fees"]})
+
+	def test_documents_that_wait_for_items_are_tried_when_these_were_compared(self) -> None:
+		code = utils.item()
+		store = utils.shopee_store(self.sandbox, {code: 0})
+		connection, _books = self.connected(items=[{"sku": code}])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"})
+		row = frappe.get_doc(
+			doctype=DOCUMENT, name="waits-for-items", connection=connection, kind="Invoice", number="N-1",
+			state="Needs Attention", wanted="There", there="No", attempts=8, reason="Item is not in the service yet",
+		)  # fmt: skip
+		row.insert(ignore_permissions=True, set_name="waits-for-items")
+		with patch.object(accounting_jobs, "wake_accounting") as wake:
+			accounting_jobs.compare_items(connection)
+		wake.assert_called_once_with(connection)
+		row.reload()
+		self.assertEqual((row.state, row.attempts), ("Waiting", 0))
+
+	def test_an_item_that_is_being_created_is_not_forgotten(self) -> None:
+		connection, _books = self.connected()
+		rows = {
+			state: frappe.get_doc(
+				doctype="Accounting Item", connection=connection, item=utils.item(), state=state
+			).insert()
+			for state in ("Sending", "Conflict")
+		}
+		frappe.set_user(user("accounting-manager@example.com", "Marketplace Manager"))
+		self.addCleanup(frappe.set_user, "Administrator")
+		with self.assertRaisesRegex(frappe.LinkExistsError, "being created"):
+			frappe.delete_doc("Accounting Item", rows["Sending"].name)
+		frappe.delete_doc("Accounting Item", rows["Conflict"].name)
+		self.assertFalse(frappe.db.exists("Accounting Item", rows["Conflict"].name))
+
+	def test_the_last_stock_in_is_told(self) -> None:
+		connection, _books = self.connected()
+		self.assertIsNone(accounting_api.overview(connection)["stock"]["last"])
+		frappe.get_doc(
+			doctype="Accounting Stock In",
+			connection=connection,
+			state="Booked",
+			began_at=frappe.utils.now_datetime(),
+			left_out=2,
+			items=[
+				{"item": utils.item(), "warehouse": SHOP, "state": state}
+				for state in ("Booked", "Left Out", "Left Out")
+			],
+		).insert(ignore_permissions=True)
+		last = accounting_api.overview(connection)["stock"]["last"]
+		self.assertEqual((last["booked"], last["left_out"]), (1, 2))
+
+	def test_a_job_speaks_the_language_of_who_asked(self) -> None:
+		asked = user("accounting-manager@example.com", "Marketplace Manager")
+		frappe.db.set_value("User", asked, "language", "id")
+		self.addCleanup(frappe.db.set_value, "User", asked, "language", "en")
+		self.addCleanup(setattr, frappe.local, "lang", frappe.local.lang)
+		background.speak("")
+		self.assertEqual(frappe._("Reading stock"), "Reading stock")
+		background.speak(asked)
+		self.assertEqual(frappe._("Reading stock"), "Membaca stok")
+
+
 class TestSchedule(ConnectionCase):
 	def test_stock_comes_by_itself_as_often_as_the_connection_says(self) -> None:
 		code = utils.item()
@@ -637,6 +821,55 @@ class TestPermissions(ConnectionCase):
 		self.assertEqual(accounting_api.replay(document.name)["documents"], 1)
 		with self.assertRaisesRegex(frappe.ValidationError, "only a preview"):
 			accounting_api.book_stock_in(stock_in.name)
+
+	def test_who_is_kept_to_a_company_sees_nothing_of_another_ones_connection(self) -> None:
+		ours, theirs = (
+			frappe.get_doc(
+				doctype=CONNECTION, title="Books", service="Jurnal", mode="HMAC", company=company
+			).insert()
+			for company in (COMPANY, other_company())
+		)
+		rows = [
+			frappe.get_doc(doctype=doctype, connection=connection.name, state=state, in_the_air="").insert()
+			for doctype, state in ((DOCUMENT, "Waiting"), ("Accounting Item", "New"), ("Accounting Stock In", "Failed"))
+			for connection in (ours, theirs)
+		]  # fmt: skip
+		manager = user("accounting-one-company@example.com", "Marketplace Manager")
+		frappe.get_doc(doctype="User Permission", user=manager, allow="Company", for_value=COMPANY).insert()
+		frappe.set_user(manager)
+		for doc in rows:
+			is_ours = doc.connection == ours.name
+			self.assertEqual(
+				bool(frappe.has_permission(doc.doctype, "read", doc=doc.name)), is_ours, doc.doctype
+			)
+			listed = frappe.get_list(doc.doctype, filters={"name": doc.name})
+			self.assertEqual(bool(listed), is_ours, doc.doctype)
+		frappe.set_user("Guest")
+		self.assertFalse(frappe.has_permission(DOCUMENT, "read", doc=rows[0].name))
+		frappe.set_user("Administrator")
+		self.assertEqual(len(frappe.get_list(DOCUMENT)), 2)
+
+	def test_the_lists_behind_the_buttons_can_be_opened(self) -> None:
+		# Frappe's Desk opens no list of a DocType that is not searched.
+		frappe.set_user(user("accounting-manager@example.com", "Marketplace Manager"))
+		told = UserPermissions(frappe.session.user)
+		told.build_permissions()
+		for doctype in (DOCUMENT, "Accounting Item", "Accounting Stock In"):
+			self.assertIn(doctype, told.can_read)
+
+	def test_no_filter_gets_in_where_a_name_is_asked_for(self) -> None:
+		books = new_books(self.sandbox, "jurnal")
+		new_connection(self.sandbox, books, "HMAC", title="Books")
+		for method, argument in (
+			(accounting_api.missing_accounts, {"title": "Books"}),
+			(accounting_api.read_lists, ["like", "%"]),
+			(accounting_api.book_stock_in, {"state": "Preview"}),
+			(api.preview, {"title": "Books"}),
+		):
+			with self.assertRaises(frappe.exceptions.FrappeTypeError, msg=method.__name__):
+				method(argument)
+		with self.assertRaises(frappe.exceptions.FrappeTypeError):
+			marketplace_payout.import_csv("store", ["like", "%"])
 
 	def test_no_answer_has_a_secret(self) -> None:
 		books = new_books(self.sandbox, "accurate")

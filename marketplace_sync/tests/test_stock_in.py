@@ -412,6 +412,25 @@ class TestPreview(StockInCase):
 		found = self.read()
 		self.assertIn("'OTHER'", self.of(found).reason)
 
+	def test_a_store_whose_invoices_don_t_go_there(self) -> None:
+		"""Its sales would be undone: the service does not know them."""
+		other = new_store()
+		with self.assertRaisesRegex(ValueError, f"sells from {SHOP} as well"):
+			self.read()
+		frappe.db.set_value("Customer Marketplace Settings", other, "import_orders", 0)
+		frappe.db.commit()
+		self.assertEqual(self.read().state, "Preview")
+
+	def test_a_bundle_that_is_an_item_of_its_own_there(self) -> None:
+		"""Its sale would not take its parts off there."""
+		bundle = utils.item(is_stock_item=0)
+		frappe.get_doc(
+			doctype="Product Bundle", new_item_code=bundle, items=[{"item_code": self.item, "qty": 2}]
+		).insert()
+		self.sandbox.control.add_books_item(self.books["id"], sku=bundle)
+		with self.assertRaisesRegex(AssertionError, "It is a bundle here, and there an item with stock"):
+			self.link(bundle)
+
 	def test_what_can_t_be_read_is_failed_and_told(self) -> None:
 		error = ServiceError(Outcome.REFUSED, "closed for today")
 		with (
@@ -421,6 +440,23 @@ class TestPreview(StockInCase):
 			read_stock(FrappeAccounting(), self.connection)
 		(row,) = frappe.get_all("Accounting Stock In", fields=["state", "reason"])
 		self.assertEqual((row.state, row.reason), ("Failed", "closed for today"))
+
+	def test_what_can_t_be_judged_is_failed_as_well(self) -> None:
+		with (
+			patch.object(stock_in, "_moved", side_effect=frappe.QueryDeadlockError("try again")),
+			self.assertRaises(frappe.QueryDeadlockError),
+		):
+			read_stock(FrappeAccounting(), self.connection)
+		(row,) = frappe.get_all("Accounting Stock In", fields=["state", "reason"])
+		self.assertEqual((row.state, row.reason), ("Failed", "try again"))
+
+	def test_a_preview_of_warehouses_that_are_mapped_otherwise_by_now(self) -> None:
+		found = self.read()
+		self.set_up(warehouses=[{"warehouse": SHOP, "service_warehouse": OFFLINE, "pull_stock": 1}])
+		self.assertEqual(self.stock_in(found.name).state, "Discarded")
+		with self.assertRaisesRegex(ValueError, "only a preview"):
+			book_stock_in(FrappeAccounting(), found.name)
+		self.assert_actual(100)
 
 	def test_a_session_that_has_ended(self) -> None:
 		self.sandbox.control.expire_sessions(self.books["id"])
@@ -779,6 +815,22 @@ class TestDraft(StockInCase):
 		self.set_up(stock_as_draft=0)
 		self.sync()
 		self.assert_actual(37)
+
+	def test_one_that_is_deleted_gives_its_name_to_another(self) -> None:
+		found = self.read()
+		(name,) = self.booked(found)
+		frappe.delete_doc("Stock Reconciliation", name)
+		after = self.of(self.stock_in(found.name))
+		self.assertEqual((after.state, after.stock_reconciliation), ("Left Out", None))
+		doc = frappe.get_doc(
+			doctype="Stock Reconciliation",
+			purpose="Stock Reconciliation",
+			company=COMPANY,
+			items=[{"item_code": self.item, "warehouse": SHOP, "qty": 7, "valuation_rate": 1000}],
+		).insert()
+		self.assertEqual(doc.name, name)
+		doc.submit()
+		self.assert_actual(7)
 
 	def test_it_keeps_its_time(self) -> None:
 		found = self.read()

@@ -12,9 +12,20 @@ frappe.ui.form.on("Accounting Connection", {
 		offer_modes(frm, true);
 	},
 
+	mode(frm) {
+		describe_credentials(frm);
+	},
+
 	refresh(frm) {
 		const doc = frm.doc;
 		offer_modes(frm);
+		describe_credentials(frm);
+		// Frappe leaves the description of a Datetime as it is.
+		frm.set_df_property(
+			"connected_at",
+			"description",
+			__("Invoices of orders that were placed from this moment on are sent.")
+		);
 		frm.set_df_property("service", "read_only", frm.is_new() ? 0 : 1);
 		frm.set_df_property("company", "read_only", doc.database_id ? 1 : 0);
 		frm.fields_dict.invoices_status.$wrapper.empty();
@@ -32,6 +43,13 @@ frappe.ui.form.on("Accounting Connection", {
 	},
 });
 
+frappe.ui.form.on("Accounting Warehouse", {
+	warehouses_add(frm, cdt, cdn) {
+		// New books have no stock yet: taking it over would empty ERPNext.
+		if (frm.doc.course === "ERPNext") frappe.model.set_value(cdt, cdn, "pull_stock", 0);
+	},
+});
+
 const esc = (value) => frappe.utils.escape_html(String(value ?? ""));
 const may_write = (frm) => frm.perm[0] && frm.perm[0].write;
 const call = (frm, method, args) => frappe.xcall(ACCOUNTING + method, { connection: frm.doc.name, ...args });
@@ -46,9 +64,32 @@ function offer_modes(frm, usual) {
 	});
 }
 
+function describe_credentials(frm) {
+	const { callback } = overview_of(frm);
+	const is_oauth = frm.doc.mode === "OAuth";
+	frm.set_df_property(
+		"client_id",
+		"description",
+		is_oauth && callback
+			? __("Enter this as the app's callback address in the service: {0}", [
+					`<span style="word-break: break-all">${esc(callback)}</span>`,
+			  ])
+			: ""
+	);
+	frm.set_df_property(
+		"client_secret",
+		"description",
+		frm.doc.mode === "API Token" ? __("Here: the application's signature secret.") : ""
+	);
+}
+
 function add_buttons(frm) {
 	const view = (label, doctype) =>
-		frm.add_custom_button(label, () => frappe.set_route("List", doctype, { connection: frm.doc.name }), __("View"));
+		frm.add_custom_button(
+			label,
+			() => frappe.set_route("List", doctype, { connection: frm.doc.name }),
+			__("View", null, "Accounting Connection")
+		);
 	if (may_write(frm)) {
 		const group = __("Service", null, "Accounting Connection");
 		frm.add_custom_button(__("Connect"), () => act.connect(frm), group);
@@ -57,11 +98,10 @@ function add_buttons(frm) {
 			frm.add_custom_button(__("Disconnect"), () => act.disconnect(frm), group);
 			frm.add_custom_button(__("Sync Items"), () => act.items(frm), __("Sync"));
 			frm.add_custom_button(__("Sync Stock"), () => act.stock(frm), __("Sync"));
+			frm.add_custom_button(__("Add the Stores' Accounts"), () => act.add_accounts(frm), __("Mapping"));
 		} else {
 			frm.add_custom_button(__("Choose Database"), () => act.database(frm), group);
 		}
-		if ((frm.doc.stores || []).length)
-			frm.add_custom_button(__("Add the Stores' Accounts"), () => act.add_accounts(frm), __("Mapping"));
 	}
 	view(__("Documents", null, "Accounting Connection"), "Accounting Document");
 	view(__("Items", null, "Accounting Connection"), "Accounting Item");
@@ -76,6 +116,7 @@ const act = {
 				if (answer.url) {
 					window.open(answer.url, "_blank", "noopener");
 					frappe.show_alert(__("Log in at {0} as the owner, in the new tab.", [esc(frm.doc.service)]));
+					if (overview_of(frm).next === "connect") wait_for_consent(frm);
 				} else choose(frm, answer);
 			})
 		);
@@ -154,18 +195,20 @@ const act = {
 	},
 
 	add_accounts(frm) {
+		if (!(frm.doc.stores || []).length)
+			return frappe.msgprint(__("Stores: add those whose invoices go to these books."));
 		unless_dirty(frm, () =>
 			call(frm, "missing_accounts").then((missing) => {
 				for (const one of missing) frm.add_child("accounts", { account: one.account });
 				frm.refresh_field("accounts");
 				act.mapping(frm);
+				if (!missing.length) return frappe.show_alert(__("All accounts of the stores are mapped."));
 				frappe.show_alert(
-					missing.length
-						? __("{0} accounts were added: choose what each is in {1}. Delete those that no invoice uses.", [
-								missing.length,
-								esc(frm.doc.service),
-						  ])
-						: __("All accounts of the stores are mapped.")
+					__("Added: {0}. Choose what each is in {1}, then save.", [
+						missing.map(account_and_use).join(", "),
+						esc(frm.doc.service),
+					]),
+					20
 				);
 			})
 		);
@@ -188,7 +231,7 @@ function choose(frm, answer) {
 				fieldname: "database_id",
 				fieldtype: "Select",
 				label: __("Database"),
-				options: answer.databases.map((one) => ({ value: one.id, label: `${one.name} (${one.id})` })),
+				options: answer.databases.map((one) => ({ value: one.id, label: esc(`${one.name} (${one.id})`) })),
 				reqd: 1,
 				description: __("Invoices of orders that are placed from now on go to it."),
 			},
@@ -197,6 +240,24 @@ function choose(frm, answer) {
 		__("Choose Database"),
 		__("Choose")
 	);
+}
+
+const account_and_use = ({ account, purposes }) =>
+	`${esc(account)} (${purposes.map((purpose) => __(purpose)).join(", ")})`;
+
+// The browser comes back in the other tab: this one shows the step that was next when it was left.
+function wait_for_consent(frm) {
+	const { name } = frm.doc;
+	const ends = Date.now() + 15 * 60 * 1000;
+	const look = () => {
+		if (frm.doc.name !== name || Date.now() > ends) return;
+		if (!is_here(frm) || document.hidden) return setTimeout(look, 3000);
+		call(frm, "overview").then((told) => {
+			if (told.next === "connect") setTimeout(look, 3000);
+			else if (!frm.is_dirty()) frm.reload_doc();
+		});
+	};
+	setTimeout(look, 3000);
 }
 
 // Jobs end in the background: look until one has, for as long as the form is open.
@@ -225,8 +286,7 @@ function load(frm) {
 
 function show(frm, told) {
 	offer_lists(frm, told.lists);
-	const callback = __("Enter this as the app's callback address in the service: {0}", [esc(told.callback)]);
-	frm.set_df_property("client_id", "description", frm.doc.mode === "OAuth" ? callback : "");
+	describe_credentials(frm);
 	show_checklist(frm, told);
 	show_backlog(frm, told);
 	const list = frappe.listview_settings[frm.doctype];
@@ -239,8 +299,8 @@ function show(frm, told) {
 function step_texts(frm, told) {
 	const doc = frm.doc;
 	const service = esc(doc.service);
-	const missing = told.missing_accounts.filter((one) => one.needed).map((one) => esc(one.account));
-	const others = told.missing_accounts.filter((one) => !one.needed).map((one) => esc(one.account));
+	const missing = told.missing_accounts.filter((one) => one.needed).map(account_and_use);
+	const others = told.missing_accounts.filter((one) => !one.needed).map(account_and_use);
 	const mapping = [];
 	if (!(doc.stores || []).length) mapping.push(__("Stores: add those whose invoices go to these books."));
 	if (missing.length) mapping.push(__("Accounts that every payment needs: {0}", [missing.join(", ")]));
@@ -254,7 +314,15 @@ function step_texts(frm, told) {
 				told.items.new,
 				told.items.conflicts,
 				marketplace_sync.time(told.items.at),
-		  ]) + ` <a class="show-items">${__("Show them")}</a>`
+		  ]) + ` <a class="underline show-items">${__("Show them")}</a>`
+		: "";
+	const last = told.stock.last;
+	const stock = last
+		? `${__("Last time: {0} booked, {1} left for the next run. {2}", [
+				cint(last.booked),
+				cint(last.left_out),
+				esc(frappe.datetime.str_to_user(last.began_at)),
+		  ])} <a class="underline" href="${esc(frappe.utils.get_form_link("Accounting Stock In", last.name))}">${__("Show them")}</a>`
 		: "";
 	return {
 		connect: {
@@ -292,21 +360,31 @@ function step_texts(frm, told) {
 		stock: {
 			title: __("Sync stock"),
 			button: (told.stock.open || {}).state === "Preview" ? __("Look at the Differences") : __("Sync Stock"),
-			text: __("The stock of {0} becomes ERPNext's. The differences are shown before they are booked.", [service]),
+			text:
+				stock ||
+				__("The stock of {0} becomes ERPNext's. The differences are shown before they are booked.", [service]),
 		},
 		opening: {
 			title: __("Enter the opening stock in {0}", [service]),
 			button: __("It Is Entered: Send Invoices"),
-			text: __(
-				"Item by item and warehouse by warehouse, as ERPNext's report Stock Balance shows it now. Invoices cut it from then on."
-			),
+			text:
+				__(
+					"Item by item and warehouse by warehouse, as ERPNext's report Stock Balance shows it now. Invoices cut it from then on."
+				) +
+				(told.backlog.waiting && !told.sending
+					? `<br>${__("{0} documents wait already: add the units of these invoices to the opening stock.", [
+							cint(told.backlog.waiting),
+					  ])}`
+					: ""),
 		},
 		ready: {
 			title: __("Ready: send invoices"),
 			button: __("Send Invoices"),
 			text: told.sending
 				? __("Invoices are sent as the stores' orders are booked.")
-				: __("Nothing is sent before."),
+				: __("Nothing is sent before. Invoices are paid at: {0}. Decide it now, in the tab Invoices.", [
+						__(doc.receipts_at, null, "Accounting Connection"),
+				  ]),
 		},
 	};
 }
@@ -328,7 +406,7 @@ function show_checklist(frm, told) {
 	if (told.backlog.attention)
 		alarms.push([
 			"warning",
-			`${__("{0} documents need you.", [cint(told.backlog.attention)])} <a class="show-attention">${__("Show them")}</a>`,
+			`${__("{0} documents need you.", [cint(told.backlog.attention)])} <a class="underline show-attention">${__("Show them")}</a>`,
 		]);
 	const rows = told.steps
 		.map((step, at) => {
@@ -388,9 +466,14 @@ function offer_lists(frm, lists) {
 		grid.update_docfield_property(field, "max_items", 500);
 	}
 	const known = Object.fromEntries(accounts.map((one) => [one.value, one.label]));
-	const df = frappe.meta.get_docfield("Accounting Account", "service_account", frm.doc.name);
-	if (df) df.formatter = (value) => esc(known[value] || value || "");
+	const shown_as = (doctype, field, formatter) => {
+		const df = frappe.meta.get_docfield(doctype, field, frm.doc.name);
+		if (df) df.formatter = formatter;
+	};
+	shown_as("Accounting Account", "service_account", (value) => esc(known[value] || value || ""));
+	shown_as("Accounting Warehouse", "service_warehouse", (value) => esc(value));
 	frm.refresh_field("accounts");
+	frm.refresh_field("warehouses");
 }
 
 // -- what waits ------------------------------------------------------------------------------------------------------
@@ -433,8 +516,9 @@ function show_items(frm) {
 		const shown = rows.map((row) => [
 			`<span class="indicator-pill ${colours[row.state]}">${__(row.state)}</span>`,
 			row.item ? `<a href="${esc(frappe.utils.get_form_link("Item", row.item))}">${esc(row.item)}</a>` : esc(row.sku),
-			esc([row.service_sku, row.service_name].filter(Boolean).join(" ")),
-			esc(row.reason),
+			// A new one's name is the one that it would get.
+			row.state === "New" ? "" : esc([row.service_sku, row.service_name].filter(Boolean).join(" ")),
+			row.state === "New" ? esc(__("Would be created as {0}", [row.service_name])) : esc(row.reason),
 		]);
 		const total = count("New") + count("Sending") + count("Conflict");
 		const dialog = new frappe.ui.Dialog({

@@ -119,6 +119,8 @@ class AccountingConnection(Document):
 			close_circuit(self.name)
 		if changed & set(MAPPING):
 			retry_all(host.site, self.name)
+		if "warehouses" in changed:
+			self._discard_stock_in(_("The warehouses were mapped otherwise since: press Sync Stock again."))
 		if self.connected_at and changed & {"stores", "receipts_at"}:
 			from marketplace_sync.erpnext.accounting_events import backfill
 
@@ -197,11 +199,7 @@ class AccountingConnection(Document):
 				),
 			)
 			frappe.db.delete("Accounting Item", {"connection": name})
-			frappe.db.sql(
-				"UPDATE `tabAccounting Stock In` SET state = 'Discarded', reason = %s"
-				" WHERE connection = %s AND state IN ('Reading', 'Preview')",
-				(_("The books were disconnected."), name),
-			)
+			self._discard_stock_in(_("The books were disconnected."))
 			frappe.db.sql(
 				f"UPDATE `tab{STATE}` SET customers = '', lists = '', lists_at = 0, lists_error = '', items_at = 0, items_error = '',"
 				" stock_at = 0, stock_error = '' WHERE name = %s",
@@ -215,6 +213,14 @@ class AccountingConnection(Document):
 			frappe.db.commit()
 		finally:
 			lease.release(host.site, self.name, token, STATE)
+
+	def _discard_stock_in(self, why: str) -> None:
+		"""What was read is of other warehouses, or of other books."""
+		frappe.db.sql(
+			"UPDATE `tabAccounting Stock In` SET state = 'Discarded', reason = %s"
+			" WHERE connection = %s AND state IN ('Reading', 'Preview')",
+			(why, self.name),
+		)
 
 	def _stop_sending(self, host: FrappeAccounting) -> int:
 		"""The lease of the connection, so that no worker is in the middle of a call. Commits."""

@@ -11,10 +11,10 @@ frappe.ui.form.on("Accounting Document", {
 		if (doc.due_at > 0 && doc.attempts) told.push(__("Tried again by itself at {0}", [marketplace_sync.time(doc.due_at)]));
 		if (told.length) frm.layout.show_message(told.join("<br>"), doc.state === "Needs Attention" ? "orange" : "blue");
 		const open = (doctype, name) => () => frappe.set_route("Form", doctype, name);
-		frm.add_custom_button(__("Connection"), open("Accounting Connection", doc.connection), __("View"));
-		if (doc.source) frm.add_custom_button(__("Document"), open(doc.source_doctype, doc.source), __("View"));
+		frm.add_custom_button(__("Connection"), open("Accounting Connection", doc.connection), __("View", null, "Accounting Connection"));
+		if (doc.source) frm.add_custom_button(__("Document"), open(doc.source_doctype, doc.source), __("View", null, "Accounting Connection"));
 		if (doc.marketplace_order)
-			frm.add_custom_button(__("Marketplace Order"), open("Marketplace Order", doc.marketplace_order), __("View"));
+			frm.add_custom_button(__("Marketplace Order"), open("Marketplace Order", doc.marketplace_order), __("View", null, "Accounting Connection"));
 		if (!frappe.model.can_write("Accounting Connection")) return;
 		const reload = () => frm.reload_doc();
 		if (["Needs Attention", "By Hand", "Waiting"].includes(doc.state))

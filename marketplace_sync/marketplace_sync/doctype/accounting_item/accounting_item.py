@@ -1,4 +1,12 @@
+"""What the last comparison knows of an item of ours in an accounting service."""
+
+from __future__ import annotations
+
+import frappe
+from frappe import _
 from frappe.model.document import Document
+
+from marketplace_sync.accounting.items import SENDING
 
 
 class AccountingItem(Document):
@@ -19,5 +27,14 @@ class AccountingItem(Document):
 		service_sku: DF.Data | None
 		sku: DF.Data | None
 		state: DF.Literal["New", "Sending", "Linked", "Conflict"]
+
 	# end: auto-generated types
-	pass
+	def on_trash(self) -> None:
+		if self.state == SENDING:
+			# While nobody knows whether it is there, this row is all that keeps it from being made twice.
+			frappe.throw(
+				_("{0} is being created in the service. Press Sync Items, and delete it then.").format(
+					frappe.bold(self.sku or self.item)
+				),
+				frappe.LinkExistsError,
+			)

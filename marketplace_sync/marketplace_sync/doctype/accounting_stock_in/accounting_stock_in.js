@@ -2,20 +2,27 @@ frappe.ui.form.on("Accounting Stock In", {
 	refresh(frm) {
 		const doc = frm.doc;
 		frm.disable_save();
-		frm.page.set_indicator(__(doc.state), frappe.listview_settings["Accounting Stock In"].colour(doc.state));
-		frm.toggle_display(["reason", "items"], false);
-		frm.layout.show_message(doc.reason ? frappe.utils.escape_html(doc.reason) : "", "blue");
+		frm.page.set_indicator(
+			__(doc.state, null, "Accounting Stock In"),
+			frappe.listview_settings["Accounting Stock In"].colour(doc.state)
+		);
+		frm.page.set_title(__("Stock of {0}", [frappe.datetime.str_to_user(doc.began_at)]));
+		// Said at the top, and in the table.
+		frm.toggle_display(["state", "reason", "items"], false);
+		const told = doc.state === "Preview" ? [__("Nothing is booked yet: look at the differences, then press Book.")] : [];
+		if (doc.reason) told.push(frappe.utils.escape_html(doc.reason));
+		frm.layout.show_message(told.join(" "), "blue");
 		show_differences(frm);
 		frm.add_custom_button(
 			__("Connection"),
 			() => frappe.set_route("Form", "Accounting Connection", doc.connection),
-			__("View")
+			__("View", null, "Accounting Connection")
 		);
 		if (!frappe.model.can_write("Accounting Connection")) return;
 		if (doc.state === "Preview") {
-			frm.page.set_primary_action(__("Book"), () =>
+			frm.page.set_primary_action(__("Book", null, "Accounting Stock In"), () =>
 				frappe.confirm(
-					__("{0} differences become Stock Reconciliations, one for each warehouse. Go on?", [cint(doc.differences)]),
+					__("{0} differences become Stock Reconciliations. Go on?", [cint(doc.differences)]),
 					() =>
 						frappe
 							.xcall("marketplace_sync.accounting_api.book_stock_in", { stock_in: doc.name })
@@ -27,7 +34,7 @@ frappe.ui.form.on("Accounting Stock In", {
 			);
 		}
 		if (["Preview", "Reading", "Failed"].includes(doc.state))
-			frm.add_custom_button(__("Discard"), () =>
+			frm.add_custom_button(__("Discard", null, "Accounting Stock In"), () =>
 				frappe
 					.xcall("marketplace_sync.accounting_api.discard_stock_in", { stock_in: doc.name })
 					.then(() => frm.reload_doc())
@@ -64,7 +71,9 @@ function show_differences(frm) {
 		`<b>${quantity(row.target_qty)}</b>`,
 		quantity(row.actual_qty),
 		`<b>${quantity(flt(row.target_qty) - flt(row.actual_qty))}</b>`,
-		`<span class="indicator-pill ${colours[row.state] || "gray"}">${esc(__(row.state))}</span>`,
+		`<span class="indicator-pill text-nowrap ${colours[row.state] || "gray"}">${esc(
+			__(row.state, null, "Accounting Stock In Item")
+		)}</span>`,
 		row.stock_reconciliation
 			? `<a href="${esc(frappe.utils.get_form_link("Stock Reconciliation", row.stock_reconciliation))}">${esc(
 					row.stock_reconciliation

@@ -1,7 +1,6 @@
 """A settlement statement and what became of it. Rows are written by the import; people look, and post what differs."""
 
-from __future__ import annotations
-
+# Without annotations from __future__: Frappe checks the types of arguments only where they are no strings.
 from typing import Any
 
 import frappe
