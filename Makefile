@@ -14,21 +14,24 @@ SEEDS ?= 20000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: demo test site-test simulate bench lint clean
+.PHONY: demo test site-check site-test simulate bench lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.app
 	@$(RUN) -m marketplace_sync.demo
 
-test: $(VENV)/.dev
+test: $(if $(BENCH),site-check) $(VENV)/.dev
 	$(RUN) -m pytest $(PYTEST_ARGS)
 ifdef BENCH
 	@$(MAKE) --no-print-directory site-test
 endif
 
-site-test:
+# Before the long run, not after it.
+site-check:
 	@test -n "$(SITE)" || { echo "make test BENCH=$(BENCH): say which site too: SITE=name" >&2; exit 2; }
 	@test -d "$(BENCH)/sites/$(SITE)" || { echo "There is no site $(SITE) in the bench $(BENCH)" >&2; exit 2; }
+
+site-test: site-check
 	# Frappe tells failed tests by its exit code only where CI is set.
 	cd "$(BENCH)/sites" && CI=1 ../env/bin/python -m frappe.utils.bench_helper frappe --site "$(SITE)" \
 		run-tests --app marketplace_sync

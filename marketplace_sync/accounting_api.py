@@ -19,8 +19,8 @@ from marketplace_sync.marketplace_sync.doctype.accounting_connection.accounting_
 	close_circuit,
 )
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
-from marketplace_sync.stock.words import plain
 from marketplace_sync.wake import wake_accounting
+from marketplace_sync.words import plain
 
 STOCK_IN = "Accounting Stock In"
 DOCUMENTS_PER_REQUEST = 5_000
@@ -85,7 +85,7 @@ def connected(state: str | None = None, code: str | None = None, **_others: Any)
 	host = FrappeAccounting()
 	try:
 		doc = frappe.get_doc(CONNECTION, name)
-		if not _still_may(user, doc):
+		if not consent.still_may(user, doc):
 			return consent.show(_("Whoever pressed Connect may not change this connection any more."), 403)
 		tokens = host.connector(name).exchange(code, _callback_url())
 		# Saved first: by this consent the tokens before it may have ended.
@@ -135,14 +135,6 @@ def choose_database(connection: str, database_id: str) -> dict[str, Any]:
 def disconnect(connection: str) -> None:
 	"""These books are not meant any more; what was sent to them stays there."""
 	_check(connection, "write").disconnect()
-
-
-def _still_may(user: str, doc: Any) -> bool:
-	"""Whether whoever asked for the consent is still somebody who may: the browser that brings it may be logged out."""
-	return bool(
-		frappe.db.get_value("User", user, "enabled")
-		and frappe.has_permission(CONNECTION, "write", doc=doc, user=user)
-	)
 
 
 def _callback_url() -> str:

@@ -8,17 +8,29 @@ from typing import Any
 import frappe
 
 from marketplace_sync import connectors
-from marketplace_sync.accounting.documents import ATTENTION, DOCUMENT, INVOICE, NO, STATE, THERE, WAITING
+from marketplace_sync.accounting.documents import (
+	ATTENTION,
+	DOCUMENT,
+	INVOICE,
+	NO,
+	STATE,
+	THERE,
+	WAITING,
+	waits_longest,
+)
 from marketplace_sync.accounting.items import CONFLICT, LINKED, NEW, SENDING
+from marketplace_sync.coordination.rate import current_rate, normal_rate
 from marketplace_sync.marketplace_sync.doctype.accounting_connection.accounting_connection import lists_of
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
-from marketplace_sync.stock.rate import current_rate, normal_rate
+from marketplace_sync.sites.port import Site
 
 ITEM, STOCK_IN = "Accounting Item", "Accounting Stock In"
 ROWS_SHOWN = 500
 """Rows of a comparison that a dialog shows; the counts are of all."""
 PAID_INTO = {"Delivered": ("Clearing",), "Payout": ("Bank", "Fees")}
 """Purposes of a store's accounts that its receipts use, by *Invoices Are Paid At*."""
+RUNS_A_MONTH = {"By hand": 0, "Every hour": 24 * 30, "Every night": 30}
+"""Of *Sync Stock*."""
 NEVER_SENT = frozenset({"Item Income", "Tax", "Seller Discount", "Seller Voucher", "Platform Discount"})
 """Purposes whose account no document names: there the item decides, the tax by its name, and what lowers a total is one
 discount on it."""
@@ -31,15 +43,19 @@ STEPS = {
 def overview(name: str) -> dict[str, Any]:
 	"""For the connection's form. The caller has checked that the user may read it. Times in UNIX seconds, 0 = never."""
 	doc = frappe.get_doc(CONNECTION, name)
+	site = FrappeAccounting().site
 	state = _state(name)
 	items = _counts(ITEM, name)
 	missing = missing_accounts(doc)
 	last_stock_in = _last_stock_in(doc)
+	lists = lists_of(name)
+	needs_branch = len(lists["branches"]) > 1 and not doc.branch
 	done = {
 		"connect": bool(state.access_token) if doc.mode == "OAuth" else bool(state.confirmed),
 		"database": bool(doc.database_id and state.confirmed),
 		"mapping": bool(doc.stores)
 		and not any(one["needed"] for one in missing)
+		and not needs_branch
 		and (doc.course == "ERPNext" or any(row.pull_stock for row in doc.warehouses)),
 		"items": bool(state.items_at) and not (doc.course == "ERPNext" and items.get(NEW, 0)),
 		"stock": last_stock_in is not None,
@@ -59,7 +75,8 @@ def overview(name: str) -> dict[str, Any]:
 		"steps": steps,
 		"next": following,
 		"missing_accounts": missing,
-		"lists": {**lists_of(name), "at": state.lists_at, "error": state.lists_error or ""},
+		"needs_branch": needs_branch,
+		"lists": {**lists, "at": state.lists_at, "error": state.lists_error or ""},
 		"items": {
 			"new": items.get(NEW, 0),
 			"linked": items.get(LINKED, 0),
@@ -75,8 +92,20 @@ def overview(name: str) -> dict[str, Any]:
 			"last": last_stock_in,
 		},
 		"backlog": backlog(name),
+		"late": _late(site, name),
+		"calls": {
+			"month": state.calls if state.calls_month == site.stamp(site.now())[:7] else 0,
+			"stock": state.stock_calls or 0,
+			"stock_month": (state.stock_calls or 0) * RUNS_A_MONTH[doc.stock_schedule],
+		},
 		**_trouble(doc, state),
 	}
+
+
+def _late(site: Site, name: str) -> dict[str, Any] | None:
+	"""{number, reason, since} of what has been kept waiting for long."""
+	found = waits_longest(site, name)
+	return dict(zip(("number", "reason", "since"), found, strict=True)) if found else None
 
 
 def _last_stock_in(doc: Any) -> dict[str, Any] | None:
@@ -129,7 +158,16 @@ def _trouble(doc: Any, state: Any) -> dict[str, Any]:
 def _state(name: str) -> Any:
 	found = frappe.db.get_value(STATE, name, "*", as_dict=True)
 	return found or frappe._dict(
-		blocked_until=0, items_at=0, lists_at=0, stock_at=0, rate=0, rate_at=0, confirmed=0
+		blocked_until=0,
+		items_at=0,
+		lists_at=0,
+		stock_at=0,
+		rate=0,
+		rate_at=0,
+		confirmed=0,
+		calls=0,
+		stock_calls=0,
+		late_at=0,
 	)
 
 

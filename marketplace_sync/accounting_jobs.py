@@ -14,16 +14,17 @@ from marketplace_sync.accounting import items
 from marketplace_sync.accounting.calling import call, pace_of
 from marketplace_sync.accounting.documents import STATE, retry_all
 from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.marketplace_sync.doctype.accounting_connection.accounting_connection import lists_of
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
-from marketplace_sync.stock.words import plain
 from marketplace_sync.wake import wake_accounting
+from marketplace_sync.words import plain
 
 STOCK_IN = "Accounting Stock In"
 
 
 # -- what a form asks for ------------------------------------------------------------------------------------------
 def read_lists(connection: str, show_to: str = "") -> None:
-	"""The service's accounts and warehouses, for the mapping."""
+	"""The service's accounts, warehouses and branches, for the mapping."""
 	background.speak(show_to)
 	host = FrappeAccounting()
 
@@ -32,9 +33,18 @@ def read_lists(connection: str, show_to: str = "") -> None:
 		accounts = call(host, connection, lambda connector: connector.accounts(pace))
 		warehouses = call(host, connection, lambda connector: connector.warehouses(pace))
 		lists = {
+			**lists_of(connection),
 			"accounts": [{"key": one.key, "name": one.name, "kind": one.kind} for one in accounts],
 			"warehouses": [{"key": one.name, "id": one.warehouse_id} for one in warehouses],
 		}
+		failed: ServiceError | None = None
+		try:
+			branches = call(host, connection, lambda connector: connector.branches(pace))
+			lists["branches"] = [{"key": one} for one in branches]
+		except ServiceError as error:
+			# A permission that is missing for these must not cost the others.
+			frappe.db.rollback()
+			failed = error
 		_note(
 			connection,
 			"lists = %s, lists_at = %s, lists_error = ''",
@@ -42,6 +52,8 @@ def read_lists(connection: str, show_to: str = "") -> None:
 			json.dumps(lists, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e"),
 			host.site.now(),
 		)
+		if failed:
+			raise failed
 
 	_working(connection, show_to, work, "lists_error")
 
@@ -59,8 +71,9 @@ def send_items(connection: str, show_to: str = "") -> None:
 	background.speak(show_to)
 	progress = background.progress(show_to, CONNECTION, connection, _("Sending items"))
 	report = _working(connection, show_to, lambda: items.send_items(FrappeAccounting(), connection, progress))
+	# Also after a failure: some were linked before it.
+	_try_documents(connection)
 	if report:
-		_try_documents(connection)
 		text = _("{0} items were created, {1} refused; {2} have a conflict.").format(
 			report.created, report.refused, report.preview.conflicts
 		)

@@ -356,6 +356,8 @@ def connected(
 		)
 	site = FrappeSite()
 	try:
+		if not consent.still_may(user, frappe.get_doc(SETTINGS, store)):
+			return consent.show(_("Whoever pressed Connect may not change this store any more."), 403)
 		expected = frappe.db.get_value(SETTINGS, store, "shop_id")
 		tokens = site.connector(store).exchange(code, shop_id or "")
 		if expected and tokens.shop_id and tokens.shop_id != expected:
@@ -373,11 +375,14 @@ def connected(
 	except (ServiceError, ValueError, LookupError) as error:
 		frappe.db.rollback()
 		return consent.show(str(error), 400)
+	except frappe.DoesNotExistError:
+		return consent.show(_("The store was deleted meanwhile."), 404)
 
-	site.save_tokens(store, tokens)
-	close_circuit(store)
-	frappe.db.commit()
-	_queue("marketplace_sync.jobs.refresh_catalogue", store, show_to=user, full=True)
+	with consent.in_the_name_of(user):
+		site.save_tokens(store, tokens)
+		close_circuit(store)
+		frappe.db.commit()
+		_queue("marketplace_sync.jobs.refresh_catalogue", store, show_to=user, full=True)
 	frappe.local.response["type"] = "redirect"
 	frappe.local.response["location"] = get_url_to_form(SETTINGS, store)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import frappe
 from frappe import _
+from frappe.model.document import Document
 from frappe.utils import escape_html
 
 SECONDS = 15 * 60
@@ -37,6 +38,14 @@ def answer(kind: str, state: str | None) -> tuple[str, str] | None:
 	if not frappe.cache.delete(frappe.cache.make_key(key)):
 		return None
 	return asked["name"], asked["user"]
+
+
+def still_may(user: str, doc: Document) -> bool:
+	"""Whether whoever asked for the consent is still somebody who may: the browser that brings it may be logged out."""
+	return bool(
+		frappe.db.get_value("User", user, "enabled")
+		and frappe.has_permission(doc.doctype, "write", doc=doc, user=user)
+	)
 
 
 @contextmanager

@@ -117,6 +117,21 @@ def stock_moved(doc: Document, method: str | None = None) -> None:
 	collect([doc.item_code], cause=f"{doc.voucher_type} {doc.voucher_no}")
 
 
+def reposted(doc: Document, method: str | None = None) -> None:
+	"""Repost Item Valuation: ERPNext has put balances right; nothing else tells of the Bins that it wrote."""
+	if doc.status not in ("Completed", "Failed"):
+		return
+	items = [doc.item_code]
+	if doc.based_on == "Transaction":
+		items = frappe.get_all(
+			"Stock Ledger Entry",
+			filters={"voucher_type": doc.voucher_type, "voucher_no": doc.voucher_no},
+			pluck="item_code",
+			distinct=True,
+		)
+	collect(items, cause=_cause(doc))
+
+
 def items_changed(doc: Document, method: str | None = None) -> None:
 	"""A document with lines (and packed items of bundles) was submitted, cancelled or updated."""
 	collect(_items(doc, "items", "packed_items"), cause=_cause(doc))

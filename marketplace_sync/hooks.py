@@ -43,6 +43,7 @@ doc_events = {
 	# Movements of stock. Every change of Actual Qty passes the first, whatever the voucher; Reserved Qty changes
 	# without a ledger entry in the others.
 	"Stock Ledger Entry": {"on_submit": _capture + "stock_moved"},
+	"Repost Item Valuation": {"on_change": _capture + "reposted"},
 	"Sales Order": {
 		"after_insert": _orders + "made",
 		"on_submit": [_capture + "items_changed", _orders + "submitted"],
@@ -110,11 +111,21 @@ doc_events = {
 	"Customer": {"onload": _switch + "customer_onload", "on_update": _switch + "customer_on_update"},
 }
 
-_of_connections = ("Accounting Document", "Accounting Item", "Accounting Stock In")
-permission_query_conditions = dict.fromkeys(
-	_of_connections, "marketplace_sync.permissions.of_visible_connections"
+# Of these marketplace_sync/permissions.py says to whom each belongs.
+_owned = (
+	"Accounting Document",
+	"Accounting Item",
+	"Accounting Stock In",
+	"Marketplace Held Qty",
+	"Marketplace Listing",
+	"Marketplace Order",
+	"Marketplace Order Event",
+	"Marketplace Outbox",
+	"Marketplace Payout",
+	"Marketplace Sync Log",
 )
-has_permission = dict.fromkeys(_of_connections, "marketplace_sync.permissions.sees_connection")
+permission_query_conditions = dict.fromkeys(_owned, "marketplace_sync.permissions.condition")
+has_permission = dict.fromkeys(_owned, "marketplace_sync.permissions.sees")
 
 # Times are those of the site's time zone (System Settings).
 scheduler_events = {

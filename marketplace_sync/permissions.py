@@ -1,7 +1,7 @@
-"""Who may see what belongs to an accounting connection: whoever may see the connection.
+"""Who may see what belongs to a store or an accounting connection: whoever may see that.
 
-User Permissions are about a link that a row has itself: a user who is kept to one company is kept to its connections, but not
-to what these sent.
+User Permissions are about a link that a row has itself: a user who is kept to one company is kept to its stores and
+connections, but not to what these have sent and received.
 """
 
 from __future__ import annotations
@@ -13,21 +13,44 @@ import frappe
 if TYPE_CHECKING:
 	from frappe.model.document import Document
 
-CONNECTION = "Accounting Connection"
+PARENTS = {"store": "Customer Marketplace Settings", "connection": "Accounting Connection"}
+OWNED = {
+	"Accounting Document": "connection",
+	"Accounting Item": "connection",
+	"Accounting Stock In": "connection",
+	"Marketplace Held Qty": "store",
+	"Marketplace Listing": "store",
+	"Marketplace Order": "store",
+	"Marketplace Order Event": "store",
+	"Marketplace Outbox": "store",
+	"Marketplace Payout": "store",
+	"Marketplace Sync Log": "store",
+}
+"""DocType -> its link to whom it belongs. hooks.py names the same DocTypes."""
 
 
-def of_visible_connections(user: str | None = None, doctype: str = "") -> str:
-	"""SQL for lists and reports of a DocType with a `connection`. `permission_query_conditions`."""
-	user = user or frappe.session.user
-	names = ()
-	if frappe.has_permission(CONNECTION, "read", user=user):
-		names = frappe.get_list(CONNECTION, pluck="name", limit_page_length=0, user=user)
-	listed = ", ".join(frappe.db.escape(name) for name in names)
-	return f"`tab{doctype}`.connection IN ({listed})" if names else "1 = 0"
+def condition(user: str | None = None, doctype: str = "") -> str:
+	"""SQL for lists and reports. `permission_query_conditions`."""
+	link = OWNED[doctype]
+	parent = PARENTS[link]
+	names = _visible(parent, user or frappe.session.user)
+	if len(names) == frappe.db.count(parent):
+		return ""
+	listed = ", ".join(frappe.db.escape(name) for name in ("", *names))
+	# What belongs to none is everybody's: a row of the outbox may be about an item in every store.
+	return f"COALESCE(`tab{doctype}`.`{link}`, '') IN ({listed})"
 
 
-def sees_connection(doc: Document, ptype: str | None = None, user: str | None = None) -> bool:
+def sees(doc: Document, ptype: str | None = None, user: str | None = None) -> bool:
 	"""`has_permission`: it can only take away what a role gives."""
-	return not doc.connection or bool(
-		frappe.has_permission(CONNECTION, "read", doc=doc.connection, user=user or frappe.session.user)
-	)
+	link = OWNED[doc.doctype]
+	owner = doc.get(link)
+	return not owner or owner in _visible(PARENTS[link], user or frappe.session.user)
+
+
+def _visible(parent: str, user: str) -> list[str]:
+	if frappe.has_permission(parent, "read", user=user):
+		return frappe.get_list(parent, pluck="name", limit_page_length=0, user=user)
+	# An accountant sees payouts without seeing stores.
+	companies = [one["doc"] for one in frappe.permissions.get_user_permissions(user).get("Company", ())]
+	return frappe.get_all(parent, filters={"company": ("in", companies)} if companies else None, pluck="name")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from marketplace_sync.commands import Commands, embedded, on_bench
+from marketplace_sync.commands import Commands, embedded, on_bench, output
 from marketplace_sync.commands.output import BAD_INPUT, BLOCKED, DIFFERS, OK
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sites.embedded_site import EmbeddedSite
@@ -79,7 +84,7 @@ def told(result: Result) -> list[dict]:
 
 
 def test_connecting_changes_nothing_until_a_person_says_so(shop: Run, sandbox: SandboxServer):
-	assert "Disable Stock Update is ticked" in shop("drain", code=BLOCKED).output
+	assert "Disable Stock Update is ticked" in shop("drain", code=OK).output
 	assert sandbox.control.stock(SHOPEE) == STOCK
 	preview = told(shop("resync", "--all", "--dry-run", "--json", code=DIFFERS))
 	assert {(row["seller_sku"], row["sellable"], row["action"]) for row in preview} == {
@@ -117,6 +122,93 @@ def test_status_in_words_and_for_machines(shop: Run):
 	shop("drain", code=OK)
 	store = told(shop("status", "--store", "STORE-0001", "--json", code=OK))[0]
 	assert (store["listings"], store["synced"], store["well"]) == (2, 2, True)
+
+
+def test_what_nobody_has_looked_at_is_not_in_sync(shop: Run):
+	shop("switch", "STORE-0001", "on", code=OK)
+	assert "since never" not in shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+	shop("drain", code=OK)
+	shop("order", "BOTTLE", "3", code=OK)
+	assert (
+		"1 change not looked at yet: `marketplace-sync drain` does it" in shop("status", code=DIFFERS).output
+	)
+	told_why = told(shop("why", "BOTTLE", "STORE-0001", "--json", code=DIFFERS))[0]["summary"]
+	assert "Waiting to be looked at" in told_why and "because of Sales Order" in told_why
+	shop("drain", code=OK)
+	assert "not looked at" not in shop("status", code=OK).output
+
+
+def test_a_store_that_is_switched_off_is_no_trouble_of_the_others(shop: Run, sandbox: SandboxServer):
+	shop("connect", sandbox.url, TIKTOK, code=OK)
+	shop("switch", "STORE-0001", "on", code=OK)
+	assert "STORE-0002: Disable Stock Update is ticked" in shop("drain", code=OK).output
+	shop("resync", "--item", "BOTTLE", code=OK)
+	shop("status", code=OK)
+	# Asked for by its name, nothing was done of what was asked for.
+	shop("drain", "--store", "STORE-0002", code=BLOCKED)
+	shop("resync", "--store", "STORE-0002", code=BLOCKED)
+
+
+def test_a_marketplace_that_is_not_there(
+	shop: Run, sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	shop("order", "BOTTLE", "2", code=OK)
+	sandbox.stop()
+	later, said, echo = [0.0], threading.Event(), click.echo
+
+	def tell(message: object = "", **more: object) -> None:
+		echo(message, **more)
+		if "takes a while" in str(message):
+			said.set()
+
+	def sleep(_site: EmbeddedSite, seconds: float) -> None:
+		assert said.wait(5), "a minute without a word"
+		later[0] += seconds
+
+	monkeypatch.setattr(output, "LONG", 0.0)
+	monkeypatch.setattr(click, "echo", tell)
+	monkeypatch.setattr(EmbeddedSite, "sleep", sleep)
+	monkeypatch.setattr(EmbeddedSite, "now", lambda _site: time.time() + later[0])
+	for arguments in (["drain"], ["resync", "--item", "BIB"]):
+		shown = shop(*arguments, code=BLOCKED).output
+		assert "STORE-0001: orders can't be read since" in shown and "the connection was refused" in shown
+	site = EmbeddedSite(tmp_path / "site.db")
+	site.db.execute("UPDATE `tabCustomer Marketplace Settings` SET import_orders = 0")
+	site.db.execute("UPDATE `tabMarketplace Store State` SET blocked_until = 0, orders_error = ''")
+	site.db.commit()
+	site.close()
+	[report] = told(shop("drain", "--json", code=BLOCKED))
+	assert "the marketplace could not be reached: " in report["trouble"][-1], "of the writes, too"
+	assert "the connection was refused" in report["trouble"][-1]
+	shop("status", code=BLOCKED)
+
+
+@pytest.mark.parametrize(("number", "banned"), [(SHOPEE, "BANNED"), (TIKTOK, "PLATFORM_DEACTIVATED")])
+def test_a_product_that_was_banned_after_the_catalogue_was_read(
+	run: Run, sandbox: SandboxServer, number: str, banned: str
+):
+	run("connect", sandbox.url, number, code=OK)
+	run("receive", "BOTTLE", "5", code=OK)
+	run("switch", "STORE-0001", "on", code=OK)
+	[row] = [row for row in sandbox.control.stock_rows(number) if row.seller_sku == "BOTTLE"]
+	sandbox.control.change_product(number, row.product_id, status=banned)
+	run("drain", code=DIFFERS)
+	[cause] = told(run("why", "BOTTLE", "STORE-0001", "--json", code=DIFFERS))[0]["causes"]
+	assert cause["number"] == 5 and "(" in cause["evidence"]
+	sandbox.control.change_product(
+		number, row.product_id, status="NORMAL" if number == SHOPEE else "ACTIVATE"
+	)
+	run("resync", "--item", "BOTTLE", code=OK)
+	assert sandbox.control.stock(number)["BOTTLE"] == 5, "the cure cures"
+
+
+def test_a_dry_run_tells_what_is_held_from_what_is_sent(run: Run, sandbox: SandboxServer):
+	assert "2 listings, 0 mapped" in run("connect", sandbox.url, SHOPEE, code=OK).output
+	assert "1 listing mapped" in run("receive", "BOTTLE", "5", code=OK).output
+	shown = run("resync", "--all", "--dry-run", code=DIFFERS).output
+	assert "2 listings: 1 to be sent, 1 held, 0 need no call." in shown
 
 
 def test_a_store_that_is_stopped_is_told_by_the_exit_code(shop: Run, sandbox: SandboxServer):
@@ -184,7 +276,7 @@ def test_orders_are_imported_booked_and_listed(shop: Run, sandbox: SandboxServer
 	assert "Every order is booked" in shop("orders", code=OK).output
 	sandbox.control.place_order(SHOPEE, {"BOTTLE": 2})
 	first = told(shop("import-orders", "--json", code=OK))[0]
-	assert (first["new"], first["booked"], first["attention"]) == (1, 1, 0)
+	assert (first["new"], first["changed"], first["booked"], first["attention"]) == (1, 0, 1, 0)
 	again = told(shop("import-orders", "--store", "Shopee - Baby", "--hours", "48", "--json", code=OK))[0]
 	assert again["seen"] and (again["new"], again["changed"]) == (0, 0)
 	assert shop("orders", code=OK)
@@ -205,7 +297,7 @@ def test_an_order_that_waits_says_why(run: Run, sandbox: SandboxServer):
 	held = run("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
 	assert waiting["order_id"] in held, "who holds it"
 	run("receive", "BIB", "5", code=OK)
-	run("drain", code=BLOCKED)  # it is switched off, but its orders are imported
+	run("drain", code=OK)  # it is switched off, but its orders are imported
 	assert "Every order is booked" in run("orders", code=OK).output
 
 
@@ -265,6 +357,8 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["import-orders", "--hours", "0"], "--hours"),
 		(["why", "BOTTLE", "NOPE"], "no store 'NOPE'"),
 		(["why", "BOTTIE", "STORE-0001"], "no Item 'BOTTIE'"),
+		(["sandbox", "--port", "70000"], "--port: 70000"),
+		(["sandbox", "--port", "-1"], "--port: -1"),
 		(["why", "BOTTLE"], "STORE"),
 		(["map", "NOPE", "BOTTLE"], "LISTING"),
 		(["map", "BIB", "NOPE"], "Item"),
@@ -283,6 +377,37 @@ def test_bad_input_names_the_option_and_the_cure(unchanged_shop: Run, arguments:
 	result = unchanged_shop(*arguments, code=BAD_INPUT)
 	assert words in result.output
 	assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+	("given", "words"),
+	[
+		({"shops": [{"id": "x", "dialect": "shopee"}]}, "a shop needs an id (digits only for Shopee)"),
+		({"shops": [{"id": "1", "dialect": "shopee", "products": [{"skus": [{}]}]}]}, "'seller_sku'"),
+		({"books": [{"id": "1", "dialect": "abacus"}]}, "dialect must be one of"),
+		(["shops"], '{"shops": [...], "books": [...]}'),
+	],
+)
+def test_a_seed_file_that_makes_no_sense(run: Run, tmp_path: Path, given: object, words: str):
+	(tmp_path / "seed.json").write_text(json.dumps(given))
+	shown = run("sandbox", "--port", "0", "--seed-file", str(tmp_path / "seed.json"), code=BAD_INPUT).output
+	assert "--seed-file" in shown and words in shown
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make here")
+@pytest.mark.parametrize(("site", "words"), [([], "SITE=name"), (["SITE=shop"], "no site shop")])
+def test_make_looks_for_the_site_before_the_long_run(tmp_path: Path, site: list[str], words: str):
+	for stamp in (".app", ".dev"):
+		(tmp_path / stamp).touch()
+	ran = subprocess.run(
+		["make", "test", f"BENCH={tmp_path}", *site, f"VENV={tmp_path}", "RUN=echo THE LONG RUN"],
+		cwd=Path(__file__).parent.parent,
+		capture_output=True,
+		text=True,
+		timeout=60,
+	)
+	assert ran.returncode == BAD_INPUT
+	assert words in ran.stderr and "THE LONG RUN" not in ran.stdout
 
 
 def test_connect_says_what_is_wrong(run: Run, sandbox: SandboxServer):

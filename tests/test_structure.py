@@ -13,11 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "marketplace_sync"
 MODULE = APP / "marketplace_sync"
-PURE = ("stock", "listings", "orders", "accounting", "connectors", "sandbox")
+PURE = ("coordination", "stock", "listings", "orders", "accounting", "connectors", "sandbox")
 """Packages that know nothing of Frappe; besides them what both hosts share of `sites` and the command line."""
 PURE_FILES = (
 	"__init__.py",
 	"demo.py",
+	"words.py",
 	*(f"sites/{name}.py" for name in ("port", "settings", "threads", "embedded_site", "embedded_ledger")),
 )
 SANDBOX_MAY_IMPORT = "marketplace_sync.sandbox"
@@ -192,3 +193,15 @@ def test_a_connector_can_be_chosen_in_the_settings():
 	path = MODULE / "doctype/customer_marketplace_settings/customer_marketplace_settings.json"
 	fields = {field["fieldname"]: field for field in json.loads(path.read_text(encoding="utf-8"))["fields"]}
 	assert fields["marketplace"]["options"].split("\n") == list(CONNECTORS)
+
+
+@pytest.mark.parametrize(
+	("package", "not_of"),
+	[
+		("coordination", ("stock", "orders", "listings", "accounting", "erpnext")),
+		("accounting", ("orders", "erpnext")),
+	],
+)
+def test_a_package_stands_without_those_beside_it(package: str, not_of: tuple[str, ...]):
+	found = {name for path in (APP / package).glob("*.py") for name in imports(path)}
+	assert not [name for name in found if name.startswith(tuple(f"marketplace_sync.{one}" for one in not_of))]

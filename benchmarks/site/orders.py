@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 import frappe
+from erpnext.stock.doctype.repost_item_valuation.repost_item_valuation import repost_entries
 from frappe.utils import flt
 
 from benchmarks.report import figure, heading, number, say
@@ -119,6 +120,10 @@ def run(count: int, workers: int, seed: int, books: bool = False, pulling: bool 
 		if pull:
 			pull.once()
 			say(pull.booked())
+		# What ERPNext's scheduler does every hour: a balance stays too low until then when a document is cancelled that
+		# shares its second with another.
+		repost_entries()
+		frappe.db.commit()
 		seconds = time.monotonic() - began
 		figure(
 			"orders brought to their end",

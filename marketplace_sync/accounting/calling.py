@@ -10,7 +10,7 @@ from marketplace_sync.accounting.documents import STATE
 from marketplace_sync.accounting.port import AccountingHost
 from marketplace_sync.connectors.accounting import SESSION_OVER, AccountingConnector, Moved
 from marketplace_sync.connectors.base import Outcome, ServiceError, patiently
-from marketplace_sync.stock.rate import SitePace, normal_rate
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 
 TRIES = 4
 """A token, then a session of it, then another host may have to be renewed before a call is made at last."""
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def pace_of(host: AccountingHost, name: str) -> SitePace:
 	"""The rate limit of a connection, shared with sending. Raises LookupError for an unknown connection."""
 	normal = normal_rate(host.connection(name).calls_per_second, host.capabilities(name).calls_per_second)
-	return SitePace(host.site, name, normal, STATE)
+	return SitePace(host.site, name, normal, STATE, counted=True)
 
 
 def call(host: AccountingHost, name: str, work: Callable[[AccountingConnector], T]) -> T:

@@ -21,6 +21,8 @@ NO, YES, UNCLEAR = "No", "Yes", "Unclear"
 WAITING, SENT, DELETED, ATTENTION, BY_HAND = "Waiting", "Sent", "Deleted", "Needs Attention", "By Hand"
 ATTEMPTS = 8
 """Tries of a document that the service refuses, over about two hours; then it waits for a person, or for another mapping."""
+LATE = 3_600.0
+"""Seconds for which something may keep a document waiting until people are told."""
 FIRST_WAIT, LONGEST_WAIT = 60.0, 7_200.0
 NUMBER_LENGTH = 30
 """Accurate's limit for the number of a document."""
@@ -114,6 +116,7 @@ def want(site: Site, documents: Sequence[Wanted]) -> None:
 		f" state = CASE WHEN t.state = '{BY_HAND}' OR (t.wanted = v.wanted AND t.version > 0) THEN t.state"
 		f" WHEN v.why <> '' THEN '{ATTENTION}' ELSE '{WAITING}' END,"
 		" attempts = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.attempts ELSE 0 END,"
+		" waiting_since = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.waiting_since ELSE v.now END,"
 		" version = CASE WHEN t.wanted = v.wanted AND t.version > 0 THEN t.version ELSE t.version + 1 END,"
 		" wanted = v.wanted, modified = v.stamp",
 	)
@@ -127,11 +130,22 @@ def replay(site: Site, names: Sequence[str]) -> int:
 		DOCUMENT,
 		("name", "now"),
 		[(name, now) for name in sorted(names)],
-		f"state = '{WAITING}', attempts = 0, reason = '', version = t.version + 1,"
+		f"state = '{WAITING}', attempts = 0, reason = '', version = t.version + 1, waiting_since = v.now,"
 		" due_at = CASE WHEN t.due_at > v.now AND t.there = 'Unclear' THEN t.due_at ELSE v.now END",
 		f"(t.state IN ('{BY_HAND}', '{WAITING}') OR t.state = '{ATTENTION}'"
 		f" AND (t.wanted = '{GONE}' OR t.there <> '{YES}' OR COALESCE(t.remote_total, 0) = 0)) AND t.in_the_air = ''",
 	)
+
+
+def waits_longest(site: Site, connection: str) -> tuple[str, str, float] | None:
+	"""(number, reason, since when in UNIX seconds) of the document that something has kept waiting the longest; None = none for
+	longer than LATE. What only waits for its turn is not meant."""
+	rows = site.db.rows(
+		f"SELECT number, reason, waiting_since FROM `tab{DOCUMENT}` WHERE connection = %s AND state = '{WAITING}'"
+		" AND COALESCE(reason, '') <> '' AND waiting_since > 0 AND waiting_since <= %s ORDER BY waiting_since, name LIMIT 1",
+		(connection, site.now() - LATE),
+	)
+	return rows[0] if rows else None
 
 
 def settle_by_hand(site: Site, names: Sequence[str], who: str) -> int:

@@ -26,11 +26,11 @@ from marketplace_sync.connectors.accounting import (
 	WriteResult,
 )
 from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.coordination.rate import SitePace
 from marketplace_sync.listings.matching import DELETED, NO_SKU, differences, near_key
 from marketplace_sync.sites.port import Database
 from marketplace_sync.stock.availability import read_items, read_parts
-from marketplace_sync.stock.rate import SitePace
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 ITEM = "Accounting Item"
 NEW, SENDING, LINKED, CONFLICT = "New", "Sending", "Linked", "Conflict"

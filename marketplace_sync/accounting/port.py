@@ -64,7 +64,7 @@ class AccountingHost(Protocol):
 		...
 
 	def refresh_tokens(self, name: str, refused_token: str) -> bool:
-		"""As `Site.refresh_tokens`."""
+		"""As `Site.refresh_tokens`; an unclear answer, too, is a passing failure."""
 		...
 
 	def save_session(self, name: str, host: str | None = None, session: str | None = None) -> None:

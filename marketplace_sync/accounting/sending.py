@@ -37,6 +37,7 @@ from marketplace_sync.accounting.documents import (
 	Step,
 	next_step,
 	wait,
+	waits_longest,
 )
 from marketplace_sync.accounting.port import AccountingHost, Connection, Held, Source
 from marketplace_sync.connectors.accounting import (
@@ -51,8 +52,8 @@ from marketplace_sync.connectors.accounting import (
 )
 from marketplace_sync.connectors.base import Outcome, Pace, ServiceError
 from marketplace_sync.connectors.http import is_interrupt
-from marketplace_sync.stock import lease, rate
-from marketplace_sync.stock.words import plain
+from marketplace_sync.coordination import lease, rate
+from marketplace_sync.words import plain
 
 LEASE = 120.0
 """Seconds. Longer than a call may wait for its moment and then take."""
@@ -191,6 +192,7 @@ class _Sending:
 		try:
 			self._recover()
 			self._work(ends)
+			self._tell_late()
 		except lease.LeaseLost:
 			site.db.rollback()
 		finally:
@@ -290,7 +292,7 @@ class _Sending:
 		self._hold()
 		cut, cut_at = site.db.rows(f"SELECT rate, rate_at FROM `tab{STATE}` WHERE name = %s", (self.name,))[0]
 		speed = rate.current_rate(self.normal, cut, cut_at, site.now())
-		slot = rate.reserve(site, self.name, speed, calls, STATE)
+		slot = rate.reserve(site, self.name, speed, calls, STATE, counted=True)
 		if slot.first - site.now() > LONGEST_WAIT:
 			site.db.rollback()
 			return None
@@ -697,6 +699,22 @@ class _Sending:
 		if session_only and self.capabilities.has_databases and fresh.account.session == account.session:
 			session = fresh.open_database(account.database_id)
 			self.host.save_session(self.name, host=session.host, session=session.session)
+
+	def _tell_late(self) -> None:
+		"""People are told of what is kept waiting for long: once, until nothing is. Commits."""
+		site, table = self.site, f"`tab{STATE}`"
+		self._hold()
+		found = waits_longest(site, self.name)
+		if found is None:
+			site.db.execute(f"UPDATE {table} SET late_at = 0 WHERE name = %s AND late_at > 0", (self.name,))
+		elif site.db.execute(
+			f"UPDATE {table} SET late_at = %s WHERE name = %s AND late_at = 0", (site.now(), self.name)
+		):
+			number, reason, _since = found
+			self.host.notify(
+				self.name, "A document has been waiting for more than an hour", f"{number}: {reason}"
+			)
+		site.db.commit()
 
 	def _open_circuit(self, why: str) -> None:
 		now = self.site.now()

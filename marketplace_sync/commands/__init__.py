@@ -4,7 +4,8 @@
 file, `--db`), which has a few commands more to get a store and stock into it. Importing this module needs no Frappe.
 
 Exit codes: 0 all is well; 1 something is not in sync, differs or is not mapped; 2 wrong usage or input; 3 a marketplace could
-not be reached, or a store is stopped or waiting.
+not be reached, or a store is stopped or waiting. A store that is switched off is as its people want it, unless a command that
+is to work on it names it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import click
 
 from marketplace_sync.commands.hosts import Host, pass_host
 from marketplace_sync.commands.options import find_store
-from marketplace_sync.commands.output import BLOCKED, counting
+from marketplace_sync.commands.output import BLOCKED, counted, counting
 from marketplace_sync.connectors.base import Account
 
 EMBEDDED_COMPANY_WAREHOUSE = "Stores"
@@ -54,7 +54,9 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 	name = site.add_store(sandbox_account(control, told), title, COMPANY, [EMBEDDED_COMPANY_WAREHOUSE])
 	with counting("Reading the catalogue") as progress:
 		report = refresh(site, name, full=True, progress=progress)
-	click.echo(f"{name} ({title}): {report.seen} listings, {report.match.mapped} mapped. It is switched off.")
+	click.echo(
+		f"{name} ({title}): {counted(report.seen, 'listing')}, {report.match.mapped} mapped. It is switched off."
+	)
 
 
 def sandbox_account(control: Any, told: dict[str, Any]) -> Account:
@@ -96,7 +98,7 @@ def receive(host: Host, item: str, qty: float) -> None:
 		ledger.add_items([item])
 	mapped = match_items(site, [item]).mapped
 	name = ledger.receive([Line(item, qty, EMBEDDED_COMPANY_WAREHOUSE)])
-	click.echo(f"{name}: {qty:g} of {item}." + (f" {mapped} listings mapped." if mapped else ""))
+	click.echo(f"{name}: {qty:g} of {item}." + (f" {counted(mapped, 'listing')} mapped." if mapped else ""))
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from marketplace_sync.commands.hosts import Host, pass_host
 from marketplace_sync.commands.options import Hours, chosen_stores, find_store, json_option, store_option
-from marketplace_sync.commands.output import BLOCKED, DIFFERS, OK, clock, say_json, say_table
+from marketplace_sync.commands.output import BLOCKED, DIFFERS, OK, clock, patience, say_json, say_table
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.sites.port import Site
 
@@ -51,7 +51,7 @@ def import_orders(ctx: click.Context, host: Host, store: str, hours: float | Non
 			row["why"] = str(error)
 			code = BLOCKED
 			continue
-		row |= {"seen": received.seen, "new": received.new, "changed": received.changed}
+		row |= {"seen": received.seen, "new": received.new, "changed": received.changed - received.new}
 		if booked is not None:
 			row |= {"booked": booked.booked, "attention": booked.attention}
 	if as_json:
@@ -68,7 +68,7 @@ def import_orders(ctx: click.Context, host: Host, store: str, hours: float | Non
 		for row in told:
 			if row["why"]:
 				click.echo(f"{row['store']}: {row['why']}")
-		if host.has_workers and any(row["changed"] for row in told):
+		if host.has_workers and any(row["new"] or row["changed"] for row in told):
 			click.echo(f"The workers book them now. Follow it with `{host.prog} orders`.")
 	ctx.exit(code)
 
@@ -137,11 +137,12 @@ def bring_orders_in(host: Host, store: str, hours: float | None = None) -> tuple
 	from marketplace_sync.orders import importing
 
 	site: Any = host.site
-	received = importing.fetch_pushed(site, store)
-	if hours is None:
-		received.add(importing.poll(site, store))
-	else:
-		received.add(importing.poll(site, store, overlap=hours * 3_600.0, returns=True))
+	with patience(f"{store}: reading its orders"):
+		received = importing.fetch_pushed(site, store)
+		if hours is None:
+			received.add(importing.poll(site, store))
+		else:
+			received.add(importing.poll(site, store, overlap=hours * 3_600.0, returns=True))
 	if host.has_workers:
 		site.wake_orders(store)
 		return received, None

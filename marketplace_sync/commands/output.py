@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 OK, DIFFERS, BAD_INPUT, BLOCKED = 0, 1, 2, 3
+LONG = 5.0
+"""Seconds without a word after which people wonder."""
 
 
 def say_json(value: Any) -> None:
@@ -55,6 +58,23 @@ def clock(moment: float | None) -> str:
 	if not moment:
 		return "-"
 	return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counted(number: int, what: str) -> str:
+	"""As in "1 listing", "2 listings"."""
+	return f"{number} {what}{'s' * (number != 1)}"
+
+
+@contextmanager
+def patience(label: str) -> Iterator[None]:
+	"""Says on stderr that something takes a while, if it does: a marketplace that does not answer is asked for a minute."""
+	waited = threading.Timer(LONG, click.echo, [f"{label}: that takes a while …"], {"err": True})
+	waited.daemon = True
+	waited.start()
+	try:
+		yield
+	finally:
+		waited.cancel()
 
 
 @contextmanager

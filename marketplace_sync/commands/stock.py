@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,7 +13,16 @@ import click
 from marketplace_sync.commands.hosts import Host, pass_host
 from marketplace_sync.commands.options import Hours, chosen_stores, find_store, json_option, store_option
 from marketplace_sync.commands.orders import bring_orders_in, imports_orders
-from marketplace_sync.commands.output import BLOCKED, DIFFERS, OK, clock, counting, say_json, say_table
+from marketplace_sync.commands.output import (
+	BLOCKED,
+	DIFFERS,
+	OK,
+	clock,
+	counted,
+	counting,
+	say_json,
+	say_table,
+)
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.sites.port import Site
 
@@ -71,7 +81,7 @@ def resync(
 		else:
 			click.echo(f"Recorded; the workers will look at it now. Follow it with `{host.prog} status`.")
 		return
-	ctx.exit(say_drained(host, drain_fully(host, stores), as_json))
+	ctx.exit(say_drained(host, drain_fully(host, stores), as_json, named=bool(store)))
 
 
 def say_preview(rows: Sequence[tuple[str, Any]], as_json: bool) -> int:
@@ -87,9 +97,14 @@ def say_preview(rows: Sequence[tuple[str, Any]], as_json: bool) -> int:
 				if row.action != "no call needed"
 			],
 		)
-		click.echo(
-			f"{len(rows)} listings, of which {len(rows) - len(differ)} need no call. Nothing was sent."
-		)
+		count = Counter(row.action for _store, row in rows)
+		told = [
+			f"{count['send']} to be sent",
+			f"{count['hold']} held",
+			f"{count['no call needed']} need no call",
+		]
+		told[1:1] = [f"{count['read back']} to be read back first"] * bool(count["read back"])
+		click.echo(f"{counted(len(rows), 'listing')}: {', '.join(told)}. Nothing was sent.")
 	return DIFFERS if differ else OK
 
 
@@ -100,10 +115,7 @@ def say_preview(rows: Sequence[tuple[str, Any]], as_json: bool) -> int:
 @click.pass_context
 def status(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	"""How in sync the stores are, and what holds them up."""
-	from marketplace_sync.stock.status import status as engine
-
-	name = find_store(host.site, store) if store else ""
-	found = engine(host.site, name)
+	found = statuses(host, find_store(host.site, store) if store else "")
 	if as_json:
 		say_json([one.as_dict() for one in found])
 	else:
@@ -122,20 +134,52 @@ def status(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 				click.echo(f"{one.store}: {count} held: {reason.replace('_', ' ')}")
 			if one.oldest_pending >= 1:
 				click.echo(f"{one.store}: the oldest change has waited {one.oldest_pending:.0f} s")
-			if one.catalogue_error:
-				click.echo(f"{one.store}: the catalogue could not be read: {one.catalogue_error}")
-			if one.orders_error:
-				click.echo(
-					f"{one.store}: orders can't be read since {clock(one.orders_error_at)}: {one.orders_error}"
+			if one.unfolded:
+				cure = (
+					"is a worker for the queue short running?"
+					if host.has_workers
+					else f"`{host.prog} drain` does it"
 				)
-	# A store that is switched off is as its people want it; its orders are imported all the same.
-	live = [one for one in found if not one.disabled]
-	if any(one.circuit_open or one.blocked_until or not one.connected or one.catalogue_error for one in live):
+				click.echo(f"{one.store}: {counted(one.unfolded, 'change')} not looked at yet: {cure}")
+			for line in unreadable(one):
+				click.echo(f"{one.store}: {line}")
+	if any(trouble(one) for one in found):
 		ctx.exit(BLOCKED)
-	if any(one.orders_error for one in found):
-		ctx.exit(BLOCKED)
-	in_sync = all(one.well and not one.pending for one in live)
+	in_sync = all(one.disabled or (one.well and not one.pending) for one in found)
 	ctx.exit(OK if in_sync else DIFFERS)
+
+
+def statuses(host: Host, store: str = "") -> list[Any]:
+	"""The StoreStatus of one store, or of all."""
+	from marketplace_sync.stock.status import FOLDED_WITHIN
+	from marketplace_sync.stock.status import status as engine
+
+	return engine(host.site, store, FOLDED_WITHIN if host.has_workers else 0.0)
+
+
+def trouble(one: Any) -> list[str]:
+	"""Why a store can't be served, for people; [] = it can.
+
+	One that is switched off is as its people want it; its orders are imported all the same.
+	"""
+	if one.disabled:
+		return unreadable(one) if one.orders_error else []
+	told = []
+	if not one.connected or one.circuit_open or one.blocked_until:
+		told.append(store_state(one))
+	if "unreachable" in one.held:
+		told.append(f"the marketplace could not be reached: {one.unreachable}")
+	return told + unreadable(one)
+
+
+def unreadable(one: Any) -> list[str]:
+	"""What of a store could not be read, and why."""
+	told = []
+	if one.catalogue_error:
+		told.append(f"the catalogue could not be read: {one.catalogue_error}")
+	if one.orders_error:
+		told.append(f"orders can't be read since {clock(one.orders_error_at)}: {one.orders_error}")
+	return told
 
 
 def store_state(one: Any) -> str:
@@ -213,7 +257,10 @@ def say_audit(reports: Sequence[Any]) -> None:
 			],
 		)  # fmt: skip
 	for report in reports:
-		click.echo(f"{report.store}: {report.compared} listings compared, {len(report.drifts)} differ.")
+		differ = len(report.drifts)
+		click.echo(
+			f"{report.store}: {counted(report.compared, 'listing')} compared, {differ} differ{'s' * (differ == 1)}."
+		)
 		if report.why:
 			click.echo(f"{report.store}: {report.unread} could not be read: {report.why}")
 
@@ -228,7 +275,8 @@ def drain(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	from marketplace_sync.stock.fold import fold
 
 	fold(host.site)
-	ctx.exit(say_drained(host, drain_fully(host, chosen_stores(host.site, store)), as_json))
+	reports = drain_fully(host, chosen_stores(host.site, store))
+	ctx.exit(say_drained(host, reports, as_json, named=bool(store)))
 
 
 # -- draining, here and not by workers ---------------------------------------------------------------------------------------
@@ -242,9 +290,8 @@ def drain_fully(host: Host, stores: Sequence[str]) -> list[Any]:
 	site, totals = host.site, []
 	for store in stores:
 		if not host.has_workers and imports_orders(site, store):
-			with suppress(
-				ServiceError
-			):  # written down in the store's state; what may be sent without them is sent
+			# A failure is written down in the store's state; what may be sent without them is sent.
+			with suppress(ServiceError):
 				bring_orders_in(host, store)
 	for store in stores:
 		title = site.store(store).title
@@ -267,31 +314,40 @@ def drain_fully(host: Host, stores: Sequence[str]) -> list[Any]:
 	return totals
 
 
-def say_drained(host: Host, reports: Sequence[Any], as_json: bool) -> int:
-	"""Show what a drain did; the exit code that it means."""
+def say_drained(host: Host, reports: Sequence[Any], as_json: bool, *, named: bool) -> int:
+	"""Show what a drain did; the exit code that it means. `named`: the store was asked for by its name."""
 	left = backlog(host.site, [report.store for report in reports])
+	found = {one.store: one for one in statuses(host)}
+	host.site.db.commit()
+	why = {
+		report.store: [report.why_not, *unreadable(found[report.store])]
+		if report.why_not
+		else trouble(found[report.store])
+		for report in reports
+	}
 	if as_json:
-		say_json([{**asdict(report), "left": left[report.store]} for report in reports])
+		say_json(
+			[
+				{**asdict(report), "left": left[report.store], "trouble": why[report.store]}
+				for report in reports
+			]
+		)
 	else:
 		say_table(
 			("Store", "Calls", "Sent", "Acknowledged", "Already right", "Held", "Left"),
 			[(r.store, r.calls, r.sent, r.acknowledged, r.skipped, r.held, left[r.store]) for r in reports],
 		)
 		for report in reports:
-			if report.why_not:
-				click.echo(f"{report.store}: {report.why_not}")
-			elif report.next_due and left[report.store]:
+			for line in why[report.store]:
+				click.echo(f"{report.store}: {line}")
+			if not report.why_not and report.next_due and left[report.store]:
 				click.echo(f"{report.store}: something is due again at {clock(report.next_due)}")
-	stopped = {
-		name
-		for (name,) in host.site.db.rows(
-			"SELECT name FROM `tabMarketplace Store State` WHERE circuit_open = 1"
-		)
-	}
-	host.site.db.commit()
-	if any(report.why_not or report.store in stopped for report in reports):
+	# Among all stores one that is switched off is as its people want it, as for `status`. Asked for by its name it is not
+	# sent to, and that has to be told.
+	off = set() if named else {one.store for one in found.values() if one.disabled}
+	if any(trouble(found[name]) if name in off else lines for name, lines in why.items()):
 		return BLOCKED
-	return DIFFERS if any(left.values()) else OK
+	return DIFFERS if any(count for name, count in left.items() if name not in off) else OK
 
 
 def backlog(site: Site, stores: Sequence[str]) -> dict[str, int]:

@@ -58,6 +58,8 @@ class ServiceAccount:
 	session: str = field(default="", repr=False)
 	scope: str = ""
 	"""Jurnal by OAuth: the scopes that Mekari gave the app, separated by spaces."""
+	branch: str = ""
+	"""One of `AccountingConnector.branches`, of which documents are; '' = books that have one at most."""
 
 	def with_tokens(self, tokens: Tokens) -> ServiceAccount:
 		return replace(
@@ -314,7 +316,8 @@ class AccountingConnector(ABC):
 
 	@abstractmethod
 	def refresh(self) -> Tokens:
-		"""Rotate the tokens; the words of `base.Connector.refresh` hold."""
+		"""Rotate the tokens; the outcomes of `base.Connector.refresh` hold, but after AMBIGUOUS the same refresh token is tried
+		again (`sites/tokens.py` says why)."""
 
 	@abstractmethod
 	def databases(self) -> list[ServiceDatabase]:
@@ -330,6 +333,10 @@ class AccountingConnector(ABC):
 
 	@abstractmethod
 	def warehouses(self, pace: Pace) -> list[ServiceWarehouse]: ...
+
+	def branches(self, pace: Pace) -> list[str]:
+		"""Names of the branches of the books; of several a document has to name its own. Empty where the service knows none."""
+		return []
 
 	@abstractmethod
 	def items(self, pace: Pace) -> Iterator[list[ServiceItem]]:

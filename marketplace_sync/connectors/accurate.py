@@ -60,8 +60,9 @@ DATA_HOSTS = (".accurate.id",)
 INVOICE, RECEIPT = "sales-invoice", "sales-receipt"
 
 SCOPES = (
-	"glaccount_view", "warehouse_view", "customer_view", "customer_save", "item_view", "item_save", "sales_invoice_view",
-	"sales_invoice_save", "sales_invoice_delete", "sales_receipt_view", "sales_receipt_save", "sales_receipt_delete",
+	"glaccount_view", "warehouse_view", "branch_view", "customer_view", "customer_save", "item_view", "item_save",
+	"sales_invoice_view", "sales_invoice_save", "sales_invoice_delete", "sales_receipt_view", "sales_receipt_save",
+	"sales_receipt_delete",
 )  # fmt: skip
 """A new consent replaces the scopes of the one before, for every database of the owner: so all are asked for, always [H]."""
 PAGE = 100
@@ -134,7 +135,7 @@ MEANINGS = tuple(
 			"branch",
 			Verdict(
 				Outcome.REJECTED,
-				cure="These books have several branches, which are not supported: see the guide.",
+				cure="These books have several branches: press Read Lists on the connection, then choose a Branch in Mapping.",
 			),
 		),
 		(
@@ -151,9 +152,9 @@ MEANINGS = tuple(
 			),
 		),
 		(
-			r"(akun|gudang|pajak|satuan).*(tidak tepat|tidak ditemukan)",  # [L]
+			r"(akun|gudang|pajak|satuan|cabang).*(tidak tepat|tidak ditemukan)",  # [L]
 			"mapping",
-			Verdict(Outcome.REJECTED, cure="Check the mapping of accounts, warehouses and tax."),
+			Verdict(Outcome.REJECTED, cure="Check the mapping of accounts, warehouses, branch and tax."),
 		),
 		(
 			r"tanggal transaksi tidak dapat lebih kecil",
@@ -570,6 +571,16 @@ class Accurate(AccountingConnector):
 					found[text(row["id"])] = ServiceWarehouse(text(row["id"]), text(row.get("name")))
 		return list(found.values())
 
+	def branches(self, pace: Pace) -> list[str]:
+		"""Books that have none of their own may list one all the same [L]."""
+		query = (("fields", "id,name,suspended"), ("sp.sort", "id|asc"))
+		return [
+			text(row.get("name"))
+			for rows, _count in self._pages(pace, "branch/list.do", query)
+			for row in rows
+			if row.get("suspended") is not True
+		]
+
 	def items(self, pace: Pace) -> Iterator[list[ServiceItem]]:
 		query = (("fields", "id,no,name,itemType"), ("sp.sort", "no|asc"))
 		seen: set[str] = set()
@@ -623,7 +634,7 @@ class Accurate(AccountingConnector):
 						other, f"{name!r} has the number {text(row.get('customerNo'))!r}.", code="customer"
 					)
 		today = datetime.fromtimestamp(self._clock(), JAKARTA).strftime("%d/%m/%Y")
-		values = {"name": name, "customerNo": number, "transDate": today}
+		values = {"name": name, "customerNo": number, "transDate": today, "branchName": self.account.branch}
 		try:
 			# Harmless when repeated: the number is refused then.
 			patiently(pace, lambda: self._data("POST", "customer/save.do", values=values))
@@ -659,7 +670,9 @@ class Accurate(AccountingConnector):
 		"""`Recorded.number` is another than ours when the books give numbers of their own: then nothing protects from a second
 		invoice when an answer is lost, and no more should be sent."""
 		return self._create(
-			INVOICE, [(one.number, partial(_invoice, one)) for one in invoices], _recorded_invoice
+			INVOICE,
+			[(one.number, partial(_invoice, one, self.account.branch)) for one in invoices],
+			_recorded_invoice,
 		)
 
 	def find_invoices(self, numbers: Sequence[str]) -> dict[str, Recorded]:
@@ -691,7 +704,8 @@ class Accurate(AccountingConnector):
 	# -- receipts ------------------------------------------------------------------------------------------
 	def create_receipt(self, receipt: Receipt) -> WriteResult:
 		"""Two calls when something was kept back: then what an invoice still owes is read, as told at `receipt_amounts`."""
-		result = self._create(RECEIPT, [(receipt.number, partial(_receipt, receipt))], _recorded_receipt)[0]
+		write = partial(_receipt, receipt, self.account.branch)
+		result = self._create(RECEIPT, [(receipt.number, write)], _recorded_receipt)[0]
 		if result.outcome is not Outcome.ACKNOWLEDGED or not any(fee.amount for fee in receipt.fees):
 			return result
 		return replace(result, message=self._left_open(receipt))
@@ -851,8 +865,9 @@ def _changed() -> Refusal:
 
 
 # -- records -----------------------------------------------------------------------------------------------
-def _invoice(invoice: Invoice) -> dict[str, Any]:
-	"""The fields of page "sales-invoice/save" [H]. The order's id is the PO number, which a list shows; nothing is filtered by it."""
+def _invoice(invoice: Invoice, branch: str) -> dict[str, Any]:
+	"""The fields of page "sales-invoice/save" [H]. The order's id is the PO number, which a list shows; nothing is filtered by it.
+	Books with several branches refuse a document that names none [H], as receipts."""
 	for charge in invoice.charges:
 		if charge.amount > 0 and not charge.account:
 			raise _Unsendable(f"{charge.text}: map it to an account of Accurate.")
@@ -861,6 +876,7 @@ def _invoice(invoice: Invoice) -> dict[str, Any]:
 	return {
 		"customerNo": customer_number(invoice.customer),
 		"number": invoice.number,
+		"branchName": branch,
 		"transDate": day(invoice.date),
 		"poNumber": invoice.reference,
 		"description": invoice.memo,
@@ -894,7 +910,7 @@ def _finest(price: Decimal) -> Decimal:
 	)
 
 
-def _receipt(receipt: Receipt) -> dict[str, Any]:
+def _receipt(receipt: Receipt, branch: str) -> dict[str, Any]:
 	"""The fields of page "sales-receipt/save" [H]; a negative amount is documented nowhere."""
 	if any(fee.amount < 0 for fee in receipt.fees):
 		raise _Unsendable(
@@ -911,6 +927,7 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
 	return {
 		"customerNo": customer_number(receipt.customer),
 		"number": receipt.number,
+		"branchName": branch,
 		"transDate": day(receipt.date),
 		"bankNo": receipt.account,
 		"description": receipt.memo,

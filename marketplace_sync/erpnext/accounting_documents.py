@@ -86,17 +86,20 @@ def _invoice(settings: Any, source: Source) -> Invoice:
 			charges[0] = replace(charges[0], amount=charges[0].amount + rest)
 		else:
 			charges.append(InvoiceCharge("", "Rounding", rest))
+	# Not the invoice's PO number, which a person may change: by this a lost answer's invoice is known again as ours.
+	order = doc.marketplace_order
+	order_id = (order and frappe.db.get_value("Marketplace Order", order, "order_id")) or doc.po_no or ""
 	return Invoice(
 		number=source.number,
 		customer=_customer(settings, store),
-		reference=doc.po_no or "",
+		reference=order_id,
 		date=str(doc.posting_date),
 		lines=tuple(lines),
 		charges=tuple(charges),
 		total=total,
 		tax=settings.tax or "",
 		tag=_customer(settings, store),
-		memo=f"{doc.name} {doc.po_no or ''}".strip(),
+		memo=f"{doc.name} {order_id}".strip(),
 	)
 
 

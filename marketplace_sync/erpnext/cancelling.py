@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import frappe
+from erpnext.stock.doctype.repost_item_valuation.repost_item_valuation import execute_repost_item_valuation
 
 from marketplace_sync.erpnext.carried import NOT_RESERVING
 from marketplace_sync.orders.booking import Books, Paper
@@ -47,5 +48,32 @@ def _undo(doctype: str, paper: Paper) -> str:
 		doc.update_status("Draft")
 		doc.reload()
 		doc.flags.ignore_permissions = True
+	if doctype == "Sales Invoice" and _shares_its_second(doc.name):
+		frappe.db.after_commit.add(_repost)
 	doc.cancel()
 	return f"{doctype} {doc.name} cancelled"
+
+
+def _shares_its_second(invoice: str) -> bool:
+	"""Whether another document moved an item of it in the same second.
+
+	ERPNext's ledger goes by whole seconds: cancelling gives the units back to the balance of what came in a later second
+	only, and the Bin stays too low until a Repost Item Valuation, which ERPNext queues, is done. It does so once an hour.
+	"""
+	return bool(
+		frappe.db.sql(
+			"SELECT 1 FROM `tabStock Ledger Entry` s JOIN `tabStock Ledger Entry` o ON o.item_code = s.item_code"
+			" AND o.warehouse = s.warehouse AND o.posting_datetime = s.posting_datetime"
+			" AND o.voucher_no <> s.voucher_no AND o.is_cancelled = 0"
+			" WHERE s.voucher_type = 'Sales Invoice' AND s.voucher_no = %s AND s.is_cancelled = 0 LIMIT 1",
+			invoice,
+		)
+	)
+
+
+def _repost() -> None:
+	try:
+		execute_repost_item_valuation()
+	except Exception:
+		# The queue can't be reached: ERPNext does it within the hour. What was committed is right.
+		frappe.logger("marketplace_sync").warning("Could not repost item valuation now", exc_info=True)

@@ -26,7 +26,7 @@ from marketplace_sync.erpnext.payout_rows import (
 from marketplace_sync.orders.payout import Accounts, EntryLine, entry_lines, match, total_problem
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.sites.port import Store
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 
 # -- matching and posting ----------------------------------------------------------------------------------------------

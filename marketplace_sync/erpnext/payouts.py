@@ -23,6 +23,7 @@ from frappe.utils import get_datetime, get_system_timezone
 
 from marketplace_sync.connectors.base import Connector, Outcome, ServiceError
 from marketplace_sync.connectors.orders import Settlement, SettlementLine
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.erpnext.accounting_events import payout_changed
 from marketplace_sync.erpnext.payout_books import accounts_of, currency_of, rate_of
 from marketplace_sync.erpnext.payout_entry import latest_entry, settle, still_cancelled
@@ -44,8 +45,7 @@ from marketplace_sync.orders.payout import per_order, share_out, told_otherwise,
 from marketplace_sync.orders.payout_file import FileProblem, PayoutFileError, read_file
 from marketplace_sync.sites.frappe_site import SETTINGS, STATE, FrappeSite
 from marketplace_sync.sites.port import Store
-from marketplace_sync.stock.rate import SitePace, normal_rate
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 OVERLAP = 3 * 86_400.0
 """Seconds. Statements that are closed late, or were being written when they were asked for last, come again."""

@@ -8,7 +8,7 @@ import frappe
 from erpnext.stock.stock_ledger import NegativeStockError
 from frappe.utils import strip_html
 
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 LONGEST = 1_000
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (

@@ -49,7 +49,7 @@ from marketplace_sync.erpnext.booking import lock_bins
 from marketplace_sync.erpnext.reasons import advice
 from marketplace_sync.sites.frappe_site import is_retriable
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 if TYPE_CHECKING:
 	from frappe.model.document import Document
@@ -153,7 +153,7 @@ class _Reading:
 		return doc.name
 
 	def _read(self) -> dict[str, _Told]:
-		pace = pace_of(self.host, self.name)
+		self.pace = pace = pace_of(self.host, self.name)
 		places: dict[str, ServiceWarehouse] = {
 			one.name: one for one in call(self.host, self.name, lambda connector: connector.warehouses(pace))
 		}
@@ -287,8 +287,8 @@ class _Reading:
 			return
 		_insert_rows(self.site, name, [*different, *left_out])
 		frappe.db.sql(
-			f"UPDATE `tab{STATE}` SET stock_at = %s, stock_error = '' WHERE name = %s",
-			(self.began, self.name),
+			f"UPDATE `tab{STATE}` SET stock_at = %s, stock_error = '', stock_calls = %s WHERE name = %s",
+			(self.began, self.pace.calls, self.name),
 		)
 
 

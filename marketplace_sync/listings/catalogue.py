@@ -18,14 +18,14 @@ from marketplace_sync.connectors.base import (
 	ServiceError,
 )
 from marketplace_sync.connectors.http import is_interrupt
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.listings import matching
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.listings.matching import TABLE, MatchReport
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock import outbox
 from marketplace_sync.stock.outbox import OutboxRow
-from marketplace_sync.stock.rate import SitePace, normal_rate
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 OVERLAP = 900.0
 """Seconds that a refresh of what changed looks back before the last one: clocks differ, and edits take time to show."""

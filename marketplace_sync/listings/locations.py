@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 
 from marketplace_sync.connectors.base import Location, patiently
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock.rate import SitePace, normal_rate
 
 _STATE = "`tabMarketplace Store State`"
 

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from marketplace_sync.connectors.base import Connector, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.orders import RemoteOrder
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.orders.inbox import EVENT, Received, is_no_fault, kind_of, receive
 from marketplace_sync.sites.port import Site, Store
-from marketplace_sync.stock.rate import SitePace, normal_rate
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 LOOK_OVERLAP = 30.0
 """Seconds. Times of orders are whole seconds of another machine's clock."""

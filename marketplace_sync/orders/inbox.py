@@ -27,7 +27,7 @@ from marketplace_sync.orders.status import LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
 from marketplace_sync.stock import outbox
 from marketplace_sync.stock.outbox import OutboxRow
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 ORDER = "Marketplace Order"
 ITEM = "Marketplace Order Item"

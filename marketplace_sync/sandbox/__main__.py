@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .client import DIALECTS
+from .control import BAD_SPEC
 from .server import SandboxServer
+from .world import WorldError
 
 DEMO_STOCK = {
 	"BABY-BOTTLE-240": 25,
@@ -94,6 +96,8 @@ def main() -> None:
 		"--announce", action="store_true", help="empty world; print one line of JSON with the URL"
 	)
 	given = parser.parse_args()
+	if not 0 <= given.port <= 65_535:
+		parser.error(f"--port: {given.port} is none; take one up to 65535, or 0 for a free one")
 	# A full collection over a million SKUs and writes stops the server for a good part of a second, and a benchmark would
 	# take that for the app's latency. Nothing here makes cycles worth collecting.
 	gc.set_threshold(100_000, 50, 1_000_000)
@@ -103,12 +107,19 @@ def main() -> None:
 			seed = json.loads(given.seed_file.read_text())
 		except (OSError, ValueError) as error:
 			parser.error(f"--seed-file: {error}")
+		if not isinstance(seed, dict):
+			parser.error(f'--seed-file: {given.seed_file} must hold {{"shops": [...], "books": [...]}}')
 	try:
 		server = SandboxServer(given.host, given.port, seed)
 	except OSError as error:
 		parser.error(
 			f"--port: {given.port} can't be used ({error.strerror}); take another, or 0 for a free one"
 		)
+	except BAD_SPEC as error:
+		if not given.seed_file:
+			raise
+		what = "" if isinstance(error, WorldError) else f"{type(error).__name__}: "
+		parser.error(f"--seed-file: {given.seed_file}: {what}{error}")
 	ended = threading.Event()
 	for number in (signal.SIGINT, signal.SIGTERM):
 		signal.signal(number, lambda *_: ended.set())

@@ -43,6 +43,7 @@ Handler = Callable[[Books, Request], Answer]
 ROUTES: dict[tuple[str, str], tuple[tuple[str, ...], str, Handler]] = {
 	("glaccount", "list.do"): (("GET",), "glaccount_view", masters.accounts),
 	("warehouse", "list.do"): (("GET",), "warehouse_view", masters.warehouses),
+	("branch", "list.do"): (("GET",), "branch_view", masters.branches),
 	("tax", "list.do"): (("GET",), "tax_view", masters.taxes),
 	("customer", "list.do"): (("GET",), "customer_view", masters.customers),
 	("customer", "detail.do"): (("GET",), "customer_view", masters.customer),

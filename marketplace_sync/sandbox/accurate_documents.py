@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from .accurate_masters import named_account, named_customer, named_item, named_warehouse
+from .accurate_masters import named_account, named_branch, named_customer, named_item, named_warehouse
 from .accurate_wire import (
 	Column,
 	Columns,
@@ -63,8 +63,7 @@ def _number(books: Books, given: Fields) -> str:
 def _check(books: Books, given: Fields) -> None:
 	if given.has("id"):
 		raise Refused("The sandbox changes no documents.")
-	branches = list(books.settings["branches"])
-	if len(branches) > 1 and given.text("branchName") not in branches:
+	if not named_branch(books, given) and len(books.settings["branches"]) > 1:
 		raise Refused("Cabang harus diisi karena terdapat lebih dari satu cabang")
 
 

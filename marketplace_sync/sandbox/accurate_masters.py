@@ -53,6 +53,11 @@ WAREHOUSES: Columns = {
 	"name": Column(lambda one: one.name),
 	"suspended": Column(lambda one: one.suspended),
 }
+BRANCHES: Columns = {
+	"id": Column(lambda one: one[0]),
+	"name": Column(lambda one: one[1]),
+	"suspended": Column(lambda one: False),
+}
 TAXES: Columns = {
 	"id": Column(lambda one: one.id),
 	"description": Column(lambda one: one.name),
@@ -89,6 +94,18 @@ def warehouses(books: Books, request: Request) -> Answer:
 	return listing(request, list(books.warehouses.values()), WAREHOUSES)
 
 
+def branches(books: Books, request: Request) -> Answer:
+	return listing(request, list(enumerate(books.settings["branches"], 50)), BRANCHES)
+
+
+def named_branch(books: Books, given: Fields) -> str:
+	"""The branch of what is to be saved; '' = none is named."""
+	name = given.text("branchName")
+	if name and name not in books.settings["branches"]:
+		raise Refused(f"Cabang {GONE}")
+	return name
+
+
 def taxes(books: Books, request: Request) -> Answer:
 	return listing(request, list(books.taxes.values()), TAXES)
 
@@ -116,6 +133,7 @@ def _new_customer(books: Books, given: Fields, request: Request) -> dict[str, An
 	given.date("transDate")
 	number = given.text("customerNo")
 	_check_code(number, "ID Pelanggan")
+	named_branch(books, given)
 	try:
 		made = books.add_customer(given.text("name"), number, request_id=request.request_id)
 	except Taken:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from .books_control import ROUTES as BOOKS_ROUTES
 from .books_control import BooksControl
 from .books_seed import create_books
-from .faults import FaultError
 from .orders import Order, Return, Settled, Statement
 from .referee import DEFAULT_GRACE
 from .seed import configure, create_shop, describe
@@ -20,6 +19,8 @@ from .world import Shop, WorldError
 if TYPE_CHECKING:
 	from .server import Sandbox
 
+BAD_SPEC = (WorldError, TypeError, KeyError, ValueError, AttributeError)
+"""What a specification that makes no sense raises: the checks of our own, and what its shape breaks."""
 ROUTES: list[tuple[str, re.Pattern[str], str]] = [
 	(method, re.compile(pattern + r"/?\Z"), name)
 	for method, pattern, name in (
@@ -97,7 +98,7 @@ class Control(BooksControl):
 			raise WorldError(f"no {request.method} {request.path}", 404)
 		except WorldError as error:
 			return Answer({"error": str(error)}, error.status)
-		except (FaultError, BadBody, TypeError, KeyError, ValueError, AttributeError) as error:
+		except (*BAD_SPEC, BadBody) as error:
 			return Answer({"error": f"{type(error).__name__}: {error}"}, 400)
 
 	# -- the sandbox itself

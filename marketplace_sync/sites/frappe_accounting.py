@@ -31,7 +31,7 @@ class FrappeAccounting:
 
 	def __init__(self) -> None:
 		self.site = FrappeSite()
-		self._tokens = FrappeTokens(self.site, STATE, self.connector)
+		self._tokens = FrappeTokens(self.site, STATE, self.connector, again=True)
 
 	def connection(self, name: str) -> Connection:
 		title, company, service, send_invoices, connected = self._row(
@@ -77,9 +77,12 @@ class FrappeAccounting:
 	def account(self, name: str) -> ServiceAccount:
 		"""The credentials, tokens and session as last saved. Raises LookupError, or ValueError for an address that is not
 		allowed."""
-		service, mode, base_url, auth_url, client_id, scope, database_id, expires_at, host = self._row(
-			name,
-			"c.service, c.mode, c.base_url, c.auth_url, c.client_id, c.scope, c.database_id, s.access_expires_at, s.host",
+		service, mode, base_url, auth_url, client_id, scope, database_id, branch, expires_at, host = (
+			self._row(
+				name,
+				"c.service, c.mode, c.base_url, c.auth_url, c.client_id, c.scope, c.database_id, c.branch",
+				"s.access_expires_at, s.host",
+			)
 		)
 		check_loopback(base_url, auth_url, host)
 		return ServiceAccount(
@@ -97,6 +100,7 @@ class FrappeAccounting:
 			host=host or "",
 			session=secret(STATE, name, "session"),
 			scope=scope or "",
+			branch=branch or "",
 		)
 
 	def connector(self, name: str) -> AccountingConnector:

@@ -37,9 +37,12 @@ class FrappeTokens:
 		table: str,
 		connect: Callable[[str], Rotates],
 		also: Callable[[str, Tokens], None] | None = None,
+		*,
+		again: bool = False,
 	):
-		"""`also` writes down what else tokens tell, in the transaction that saves them."""
-		self.site, self.table, self.connect, self.also = site, table, connect, also
+		"""`also` writes down what else tokens tell, in the transaction that saves them. `again`: a refresh token whose use came
+		to an unclear end is tried again."""
+		self.site, self.table, self.connect, self.also, self.again = site, table, connect, also, again
 
 	def access_token(self, name: str) -> str:
 		return secret(self.table, name, "access_token")
@@ -50,7 +53,8 @@ class FrappeTokens:
 	def refresh(self, name: str, refused_token: str) -> bool:
 		"""As `Site.refresh_tokens`. Commits."""
 		# Under the row's lock one of us sees that nobody was faster and sets `refresh_unclear`, committed before the
-		# refresh token is used. If we die before the answer is saved it stays set, for the token may be used up.
+		# refresh token is used. If we die before the answer is saved it stays set, for the token may be used up; with `again`
+		# it only tells that somebody is at it.
 		db = self.site.db
 		while True:
 			db.commit()
@@ -65,12 +69,13 @@ class FrappeTokens:
 				db.rollback()
 				return True
 			unclear, is_recent = state[0]
-			if not unclear:
+			if not unclear or (self.again and not is_recent):
 				self._settle(name, "refresh_unclear = 1, modified = %s", self.site.stamp(self.site.now()))
 				return rotate(
 					lambda: self.connect(name),
 					lambda tokens: self.save(name, tokens),
 					lambda: self._settle(name, "refresh_unclear = 0"),
+					again=self.again,
 				)
 			db.rollback()
 			if not is_recent:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from marketplace_sync.connectors.base import ListingRef, Outcome, ReadResult, ServiceError, patiently
+from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.orders.importing import poll
 from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import EVENT
 from marketplace_sync.stock.listing import Listing, read_listings
-from marketplace_sync.stock.rate import SitePace, normal_rate
 from marketplace_sync.stock.sync_log import log_row, write_log
 from marketplace_sync.stock.turn import STATE
 

@@ -22,6 +22,12 @@ from marketplace_sync.stock.decision import decide
 from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.status import SYNCED, UNMAPPED, listing_state
 
+_OUR_REASONS = frozenset((
+	"unmapped", "mismatch", "no_item", "template", "not_stock_item", "no_ledger", "no_uom", "locations",
+	"fulfilled_by_marketplace",
+))  # fmt: skip
+"""Codes of parked listings that come from data here. One that no longer holds is looked at again by itself; with any other
+code the marketplace has spoken."""
 UNMAPPED_LOOKED_AT = 5_000
 """Unmapped listings of the store that are searched for a near miss."""
 
@@ -119,6 +125,14 @@ class _Shown:
 	mapped_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Unfolded:
+	"""The first outbox row that concerns the item: nobody has looked at that change yet."""
+
+	at: float
+	cause: str
+
+
 def moment(site: Site, at: float) -> str:
 	"""A UNIX time as the site's people read it, to the minute: in the site's own time zone; 0 = never."""
 	return site.stamp(at)[:16] if at else "never"
@@ -138,17 +152,18 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 	settings = site.store(store)
 	facts = read_items(site.db, [item])
 	if item not in facts:
-		near = near_misses(item, [code for (code,) in site.db.rows("SELECT name FROM `tabItem`")])
-		raise LookupError(f"There is no Item {item!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+		raise LookupError(f"There is no Item {item!r}." + _instead(site, item, store))
 	state = _read_state(site, store)
 	found = read_listings(site.db, "item = %s AND store = %s ORDER BY name", (item, store))
 	listings = [row for row in found if row.item == item]
 	off = switched_off(site.db, store, [item]).get(item)
 	of_store = _store_causes(site, settings, state, off)
-	holding = _read_holders(site, item, settings)
+	parts = [component for _bundle, component, _quantity in read_parts(site.db, [item])]
+	holding = _read_holders(site, [item, *parts], settings)
 	if not listings:
 		return [replace(_unlisted(site, item, settings, state, of_store), holders=holding)]
 	shown = _read_shown(site, [row.name for row in listings])
+	unfolded = _read_unfolded(site, [item, *parts], store)
 	offers = read_offers(
 		site.db,
 		settings,
@@ -157,11 +172,40 @@ def why(site: Site, item: str, store: str) -> list[Diagnosis]:
 	)
 	return [
 		replace(
-			_listed(site, row, shown[row.name], offers[row.item, row.uom], settings, state, off, of_store),
+			_listed(
+				site,
+				row,
+				shown[row.name],
+				offers[row.item, row.uom],
+				settings,
+				state,
+				off,
+				of_store,
+				unfolded,
+			),
 			holders=holding,
 		)
 		for row in listings
 	]
+
+
+def _instead(site: Site, item: str, store: str) -> str:
+	"""What to do about a name that is no Item Code."""
+	listed = [
+		row
+		for row in read_listings(site.db, "store = %s AND seller_sku = %s ORDER BY name", (store, item))
+		if row.seller_sku == item
+	]
+	mapped = next((row.item for row in listed if row.item), "")
+	if mapped:
+		return f" The listing with this SKU is mapped to Item {mapped!r}: ask for that."
+	if listed:
+		return (
+			f" Listing {listed[0].name} has this SKU and is not mapped: create the item, or map the listing to"
+			" another. `map` lists all that are not mapped."
+		)
+	near = near_misses(item, [code for (code,) in site.db.rows("SELECT name FROM `tabItem`")])
+	return f" Did you mean {near[0]!r}?" if near else ""
 
 
 # -- causes ----------------------------------------------------------------------------------------------------------
@@ -262,6 +306,7 @@ def _listed(
 	state: _State,
 	off: str | None,
 	of_store: list[Cause],
+	unfolded: _Unfolded | None,
 ) -> Diagnosis:
 	now = site.now()
 	closed = frozenset(filter(None, state.closed_locations.split(",")))
@@ -288,10 +333,17 @@ def _listed(
 	]  # fmt: skip
 	if in_sync:
 		summary = f"In sync: the marketplace confirmed {row.acked_qty} at {moment(site, shown.acked_at)}."
-	elif word == SYNCED and not causes:
-		summary = f"The marketplace confirmed {row.acked_qty}, ERPNext can sell {quantity}: press Sync Now."
 	elif row.hold == rows.IN_FLIGHT:
 		summary = "Being sent right now."
+	elif not causes and unfolded:
+		summary = (
+			f"Waiting to be looked at since {moment(site, unfolded.at)}, because of {unfolded.cause or 'a change'}:"
+			" a worker does it within seconds if one runs, or `drain`."
+		)
+	elif word == SYNCED and not causes:
+		summary = f"The marketplace confirmed {row.acked_qty}, ERPNext can sell {quantity}: press Sync Now."
+	elif not causes and not row.dirty_at:
+		summary = "Nothing has asked for it to be sent yet: press Sync Now."
 	elif not causes:
 		summary = (
 			f"Waiting for its turn since {moment(site, row.dirty_at)}, because of {row.cause or 'a change'}."
@@ -396,9 +448,9 @@ def _answers(
 	elif row.hold == rows.PARKED and row.desired_ver > row.acked_ver and not _explained(row, offer):
 		causes.append(
 			Cause(
-				1,
+				5,
 				f"{shown.reason} ({row.reason_code})",
-				"Correct the mapping or the product, refresh the catalogue.",
+				"Put the product right in the marketplace's seller centre, refresh the catalogue, then press Sync Now.",
 			)
 		)
 	if state.blocked_until > now:
@@ -426,9 +478,10 @@ def _answers(
 
 
 def _explained(row: Listing, offer: Offer) -> bool:
-	"""Whether another cause says already why the listing is parked."""
+	"""Whether another cause says already why the listing is parked, or it is parked for a reason that is over."""
 	return (
 		bool(offer.problem)
+		or row.reason_code in _OUR_REASONS
 		or row.fulfilled_by_marketplace
 		or row.remote_status
 		in (
@@ -444,10 +497,18 @@ def _ordered(causes: list[Cause]) -> tuple[Cause, ...]:
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
-def _read_holders(site: Site, item: str, store: Store) -> tuple[Holder, ...]:
-	"""Orders of any store that hold the item, or its components, in the warehouses that feed this store."""
-	parts = [component for _bundle, component, _quantity in read_parts(site.db, [item])]
-	return tuple(holders(site.db, [item, *parts], [feeding.warehouse for feeding in store.warehouses]))
+def _read_holders(site: Site, items: list[str], store: Store) -> tuple[Holder, ...]:
+	"""Orders of any store that hold the items in the warehouses that feed this store."""
+	return tuple(holders(site.db, items, [feeding.warehouse for feeding in store.warehouses]))
+
+
+def _read_unfolded(site: Site, items: list[str], store: str) -> _Unfolded | None:
+	found = site.db.rows(
+		"SELECT at, cause FROM `tabMarketplace Outbox`"
+		f" WHERE item_code IN ('', {', '.join(['%s'] * len(items))}) AND store IN ('', %s) ORDER BY at LIMIT 1",
+		[*items, store],
+	)
+	return _Unfolded(found[0][0], found[0][1] or "") if found else None
 
 
 def _read_state(site: Site, store: str) -> _State:

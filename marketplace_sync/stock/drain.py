@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from marketplace_sync.coordination import lease, rate
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.outcomes import Timing

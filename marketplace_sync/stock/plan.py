@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from marketplace_sync.connectors.base import ListingRef, Outcome, ServiceError, StockLine
+from marketplace_sync.coordination import lease, rate
 from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.orders.importing import PASSING, look, note_error, unexpected
 from marketplace_sync.orders.inbox import Received, is_no_fault
-from marketplace_sync.stock import lease, rate
 from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.availability import Offer, read_offers
 from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, Decision, decide

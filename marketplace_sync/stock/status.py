@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from marketplace_sync.coordination.rate import current_rate, normal_rate
 from marketplace_sync.sites.port import Site
 from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.rate import current_rate, normal_rate
 
+FOLDED_WITHIN = 30.0
+"""Seconds. Workers fold what changed within a second of the commit. One that is alone may be busy for a slice of 20
+seconds first, and a lost wake-up is made good by the sweep within the minute."""
 UNMAPPED, SYNCED, PENDING, HELD, REJECTED, DISABLED = (
 	"unmapped", "synced", "pending", "held", "rejected", "disabled"
 )  # fmt: skip
@@ -47,8 +50,13 @@ class StoreStatus:
 	"""Listings whose item is switched off in this store."""
 	held: dict[str, int] = field(default_factory=dict)
 	"""Reason code (or the hold's name) -> listings, rejected ones included."""
+	unreachable: str = ""
+	"""Why listings wait as `unreachable`, as the calls were answered."""
 	oldest_pending: float = 0.0
 	"""Age of the oldest change that is only waiting for its turn: an alarm when it grows."""
+	unfolded: int = 0
+	"""Changes that no worker has looked at in all this time (outbox rows). Which listings they concern is not known yet, so
+	they may be none of this store's."""
 	calls_per_second: float = 0.0
 	"""The rate now."""
 	blocked_until: float = 0.0
@@ -71,14 +79,17 @@ class StoreStatus:
 	def well(self) -> bool:
 		"""Nothing needs a person: what is not in sync is on its way."""
 		stuck = self.circuit_open or not self.connected or self.catalogue_error or self.orders_error
-		return not (stuck or self.held or self.unmapped)
+		return not (stuck or self.held or self.unmapped or self.unfolded)
 
 	def as_dict(self) -> dict[str, Any]:
 		return {**asdict(self), "unmapped": self.unmapped, "well": self.well}
 
 
-def status(site: Site, store: str = "") -> list[StoreStatus]:
-	"""One StoreStatus per store, or of one. Raises LookupError for an unknown store."""
+def status(site: Site, store: str = "", folded_within: float = FOLDED_WITHIN) -> list[StoreStatus]:
+	"""One StoreStatus per store, or of one. Raises LookupError for an unknown store.
+
+	`folded_within`: seconds that a change may wait to be looked at until it counts; 0 where there are no workers.
+	"""
 	stores = [site.store(store)] if store else site.stores()
 	where, params = ("WHERE store = %s", [store]) if store else ("", [])
 	now = site.now()
@@ -114,6 +125,23 @@ def status(site: Site, store: str = "") -> list[StoreStatus]:
 		elif state in (HELD, REJECTED):
 			reason = code or hold.lower()
 			this.held[reason] = this.held.get(reason, 0) + count
+	if any("unreachable" in this.held for this in found.values()):
+		# Apart: the reasons of all listings would make the statement above a slow one.
+		for name, reason in site.db.rows(
+			f"SELECT store, MAX(reason) FROM `tab{rows.TABLE}` WHERE reason_code = 'unreachable' GROUP BY store"
+		):
+			if name in found:
+				found[name].unreachable = reason or ""
+	for for_store, count, oldest in site.db.rows(
+		"SELECT COALESCE(store, ''), COUNT(*), MIN(at) FROM `tabMarketplace Outbox`"
+		# What is claimed is being worked on: a whole store takes long.
+		" WHERE at <= %s AND claimed_until <= %s GROUP BY COALESCE(store, '')",
+		(now - folded_within, now),
+	):
+		for this in found.values():
+			if for_store in ("", this.store) and not this.disabled:
+				this.unfolded += count
+				this.oldest_pending = max(this.oldest_pending, now - oldest)
 	for (
 		name, cut, cut_at, blocked, blocked_why, circuit, circuit_why, catalogue, full, error, unread, unread_since,
 	) in site.db.rows(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from marketplace_sync.sites.port import Database, Row, Site
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 _TABLE = "Marketplace Sync Log"
 _COLUMNS = (

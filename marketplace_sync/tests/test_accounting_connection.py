@@ -12,11 +12,13 @@ from frappe.utils.user import UserPermissions
 from marketplace_sync import accounting_api, accounting_jobs, api, background
 from marketplace_sync.accounting.documents import DOCUMENT, STATE
 from marketplace_sync.connectors.accounting import ServiceWarehouse
+from marketplace_sync.connectors.accurate import Accurate
+from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.consent import answer
+from marketplace_sync.coordination import lease
 from marketplace_sync.marketplace_sync.doctype.accounting_connection import accounting_connection
 from marketplace_sync.marketplace_sync.doctype.marketplace_payout import marketplace_payout
 from marketplace_sync.sites.frappe_accounting import CONNECTION, FrappeAccounting
-from marketplace_sync.stock import lease
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.accounting_utils import (
 	Queue,
@@ -364,7 +366,7 @@ class TestConnecting(ConnectionCase):
 		doc = frappe.get_doc(CONNECTION, connection)
 		for field, value in (
 			("database_id", second["id"]), ("connected_at", "2000-01-01 00:00:00"), ("service", "Jurnal"),
-			("company", other_company()),
+			("company", utils.other_company()),
 		):  # fmt: skip
 			doc.reload()
 			doc.set(field, value)
@@ -412,18 +414,42 @@ class TestConnecting(ConnectionCase):
 		self.queue.work()
 		self.assertIn("Client", accounting_api.overview(connection)["lists"]["error"])
 
-	def test_a_refresh_whose_answer_was_lost_is_never_repeated(self) -> None:
-		connection, books = self.connected("OAuth")
+	def test_a_refresh_that_the_service_does_not_answer_is_tried_again(self) -> None:
+		for dialect, path in (("accurate", "/oauth/token"), ("jurnal", "/auth/oauth2/token")):
+			with self.subTest(dialect):
+				connection, books = self.connected("OAuth", dialect)
+				host = FrappeAccounting()
+				account = host.account(connection)
+				self.sandbox.control.expire_books_tokens(books["id"])
+				self.sandbox.control.add_fault("error_before", path_contains=path, count=1, status=502)
+				with self.assertRaises(ServiceError) as caught:
+					host.refresh_tokens(connection, account.access_token)
+				self.assertEqual(caught.exception.outcome, Outcome.REFUSED)
+				self.assertEqual(host.account(connection), account)
+				self.assertTrue(host.refresh_tokens(connection, account.access_token))
+				self.assertNotEqual(host.account(connection).refresh_token, account.refresh_token)
+
+	def test_a_refresh_whose_worker_died_is_tried_again_by_the_next(self) -> None:
+		connection, _books = self.connected("OAuth")
 		host = FrappeAccounting()
 		account = host.account(connection)
 		frappe.db.set_value(
 			STATE, connection, {"refresh_unclear": 1, "modified": "2000-01-01"}, update_modified=False
 		)
 		frappe.db.commit()
-		self.assertFalse(host.refresh_tokens(connection, account.access_token))
-		self.assertEqual(host.account(connection), account)
-		consent(connection, books)
+		self.assertTrue(host.refresh_tokens(connection, account.access_token))
 		self.assertEqual(frappe.db.get_value(STATE, connection, "refresh_unclear"), 0)
+
+	def test_a_refresh_token_that_was_used_up_by_a_lost_answer_needs_the_owner(self) -> None:
+		connection, books = self.connected("OAuth")
+		host = FrappeAccounting()
+		account = host.account(connection)
+		self.sandbox.control.add_fault("answer_lost", path_contains="/oauth/token", count=1)
+		with self.assertRaises(ServiceError):
+			host.refresh_tokens(connection, account.access_token)
+		self.assertFalse(host.refresh_tokens(connection, account.access_token))
+		consent(connection, books)
+		self.assertNotEqual(host.account(connection).access_token, account.access_token)
 
 	def test_the_sandbox_is_allowed_by_the_site_only(self) -> None:
 		connection, _books = self.connected()
@@ -593,21 +619,103 @@ class TestGuidance(ConnectionCase):
 		missing = {one["account"]: one["purposes"] for one in accounting_api.missing_accounts(jurnal)}
 		self.assertEqual(missing, {account["Bank"]: ["Bank"], account["Fees"]: ["Fees"]})
 
+	def in_need(self, connection: str, reason: str) -> Any:
+		"""A document that the service refused, or that could not be written for it."""
+		row = frappe.get_doc(
+			doctype=DOCUMENT, connection=connection, kind="Invoice", number="N-1", state="Needs Attention",
+			wanted="There", there="No", attempts=8, reason=reason,
+		)  # fmt: skip
+		row.insert(ignore_permissions=True)
+		row.db_set("in_the_air", "")
+		return row
+
 	def test_documents_that_wait_for_items_are_tried_when_these_were_compared(self) -> None:
 		code = utils.item()
 		store = utils.shopee_store(self.sandbox, {code: 0})
 		connection, _books = self.connected(items=[{"sku": code}])
 		fill_mapping(connection, [store], {CLEARING: "1-10003"})
-		row = frappe.get_doc(
-			doctype=DOCUMENT, name="waits-for-items", connection=connection, kind="Invoice", number="N-1",
-			state="Needs Attention", wanted="There", there="No", attempts=8, reason="Item is not in the service yet",
-		)  # fmt: skip
-		row.insert(ignore_permissions=True, set_name="waits-for-items")
+		row = self.in_need(connection, "Item is not in the service yet")
 		with patch.object(accounting_jobs, "wake_accounting") as wake:
 			accounting_jobs.compare_items(connection)
 		wake.assert_called_once_with(connection)
 		row.reload()
 		self.assertEqual((row.state, row.attempts), ("Waiting", 0))
+
+	def test_documents_are_tried_with_what_was_linked_before_sending_items_failed(self) -> None:
+		code, other = utils.item(), utils.item()
+		store = utils.shopee_store(self.sandbox, {code: 0, other: 0})
+		connection, _books = self.connected(items=[{"sku": code}])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"})
+		row = self.in_need(connection, "Item is not in the service yet")
+		with patch.object(Accurate, "create_items", side_effect=ValueError("API Token: it is wrong.")):
+			accounting_jobs.send_items(connection)
+		states = dict(frappe.get_all("Accounting Item", fields=["item", "state"], as_list=True))
+		self.assertEqual(states[code], "Linked")
+		row.reload()
+		self.assertEqual((row.state, row.attempts), ("Waiting", 0))
+
+	def test_of_several_branches_one_is_chosen(self) -> None:
+		store = utils.shopee_store(self.sandbox, {utils.item(): 0})
+		connection, _books = self.connected(branches=["Jakarta", "Bandung"])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"})
+		told = accounting_api.overview(connection)
+		self.assertEqual([one["key"] for one in told["lists"]["branches"]], ["Jakarta", "Bandung"])
+		self.assertEqual((told["next"], told["needs_branch"]), ("mapping", True))
+		row = self.in_need(connection, "Cabang harus diisi karena terdapat lebih dari satu cabang")
+		doc = frappe.get_doc(CONNECTION, connection)
+		doc.branch = "Medan"
+		with self.assertRaisesRegex(frappe.ValidationError, "Branch: .*Medan"):
+			doc.save()
+		doc.reload()
+		doc.branch = " Bandung "
+		doc.save()
+		told = accounting_api.overview(connection)
+		self.assertEqual((told["next"], told["needs_branch"]), ("items", False))
+		self.assertEqual(FrappeAccounting().account(connection).branch, "Bandung")
+		row.reload()
+		self.assertEqual((row.state, row.attempts), ("Waiting", 0))
+
+	def test_what_is_kept_waiting_is_told(self) -> None:
+		connection, _books = self.connected()
+		self.assertIsNone(accounting_api.overview(connection)["late"])
+		row = self.in_need(connection, "The service's answer can't be read.")
+		since = FrappeAccounting().site.now() - 4_000
+		row.db_set({"state": "Waiting", "waiting_since": since})
+		late = accounting_api.overview(connection)["late"]
+		self.assertEqual((late["number"], late["reason"]), ("N-1", "The service's answer can't be read."))
+		self.assertAlmostEqual(late["since"], since, 3)
+
+	def test_calls_of_the_month_and_what_the_schedule_will_take(self) -> None:
+		code = utils.item()
+		store = utils.shopee_store(self.sandbox, {code: 0})
+		connection, books = self.connected("HMAC", "jurnal", items=[{"sku": code, "stock": 3}])
+		fill_mapping(connection, [store], {CLEARING: "Saldo Marketplace"})
+		accounting_jobs.compare_items(connection)
+		before = accounting_api.overview(connection)["calls"]
+		self.assertGreater(before["month"], 0)
+		self.assertEqual((before["stock"], before["stock_month"]), (0, 0))
+		served = self.sandbox.control.counters()[books["id"]]
+		accounting_jobs.read_stock(connection)
+		told = accounting_api.overview(connection)["calls"]
+		took = sum(self.sandbox.control.counters()[books["id"]].values()) - sum(served.values())
+		self.assertEqual((told["month"] - before["month"], told["stock"]), (took, took))
+		frappe.db.set_value(CONNECTION, connection, "stock_schedule", "Every hour")
+		self.assertEqual(accounting_api.overview(connection)["calls"]["stock_month"], took * 720)
+		frappe.db.set_value(STATE, connection, "calls_month", "2000-01")
+		self.assertEqual(accounting_api.overview(connection)["calls"]["month"], 0)
+
+	def test_books_of_one_branch_ask_for_none(self) -> None:
+		store = utils.shopee_store(self.sandbox, {utils.item(): 0})
+		connection, _books = self.connected(branches=["Kantor Pusat"])
+		fill_mapping(connection, [store], {CLEARING: "1-10003"})
+		told = accounting_api.overview(connection)
+		self.assertEqual((told["next"], told["needs_branch"]), ("items", False))
+
+	def test_branches_that_may_not_be_read_cost_no_other_list(self) -> None:
+		connection, _books = self.connected(missing_scopes=["branch_view"])
+		lists = accounting_api.overview(connection)["lists"]
+		self.assertIn("a permission is missing", lists["error"])
+		self.assertTrue(lists["accounts"] and lists["warehouses"])
 
 	def test_an_item_that_is_being_created_is_not_forgotten(self) -> None:
 		connection, _books = self.connected()
@@ -718,12 +826,14 @@ class TestBadInput(ConnectionCase):
 	def test_stores(self) -> None:
 		store = utils.shopee_store(self.sandbox, {})
 		self.refused(self.new(stores=[{"store": store}, {"store": store}]), "Stores, row 2", store, "row 1")
-		self.refused(self.new(company=other_company(), stores=[{"store": store}]), "Stores, row 1", COMPANY)
+		self.refused(
+			self.new(company=utils.other_company(), stores=[{"store": store}]), "Stores, row 1", COMPANY
+		)
 		first = self.new(stores=[{"store": store}]).insert()
 		self.refused(self.new(stores=[{"store": store}]), "Stores, row 1", store, first.name)
 
 	def test_accounts(self) -> None:
-		theirs = frappe.db.get_value("Account", {"company": other_company(), "is_group": 0})
+		theirs = frappe.db.get_value("Account", {"company": utils.other_company(), "is_group": 0})
 		group = frappe.db.get_value("Account", {"company": COMPANY, "is_group": 1})
 		one = {"account": CLEARING, "service_account": "1-1"}
 		self.refused(self.new(accounts=[one, one]), "Accounts, row 2", CLEARING, "row 1")
@@ -731,7 +841,7 @@ class TestBadInput(ConnectionCase):
 		self.refused(self.new(accounts=[{**one, "account": group}]), "Accounts, row 1", "group")
 
 	def test_warehouses(self) -> None:
-		theirs = frappe.db.get_value("Warehouse", {"company": other_company(), "is_group": 0})
+		theirs = frappe.db.get_value("Warehouse", {"company": utils.other_company(), "is_group": 0})
 		row = {"warehouse": SHOP, "service_warehouse": "Utama", "pull_stock": 1}
 		self.refused(self.new(warehouses=[row, row]), "Warehouses, row 2", SHOP, "row 1")
 		self.refused(self.new(warehouses=[{**row, "warehouse": theirs}]), "Warehouses, row 1", COMPANY)
@@ -827,7 +937,7 @@ class TestPermissions(ConnectionCase):
 			frappe.get_doc(
 				doctype=CONNECTION, title="Books", service="Jurnal", mode="HMAC", company=company
 			).insert()
-			for company in (COMPANY, other_company())
+			for company in (COMPANY, utils.other_company())
 		)
 		rows = [
 			frappe.get_doc(doctype=doctype, connection=connection.name, state=state, in_the_air="").insert()
@@ -898,13 +1008,3 @@ def user(email: str, *roles: str) -> str:
 		doc.add_roles(*roles)
 		frappe.db.commit()
 	return email
-
-
-def other_company() -> str:
-	name = "Marketplace Other Books"
-	if not frappe.db.exists("Company", name):
-		frappe.get_doc(
-			doctype="Company", company_name=name, abbr="MOB", default_currency="IDR", country="Indonesia"
-		).insert()
-		frappe.db.commit()
-	return name

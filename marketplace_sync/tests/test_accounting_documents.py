@@ -499,6 +499,7 @@ class TestComposed(AccountingCase):
 			amounts=(("Seller Discount", "-1000.50", "x"), ("Shipping", "9000", "y")),
 		)
 		row = self.book(order)
+		frappe.db.set_value("Sales Invoice", row.sales_invoice, "po_no", "changed by a person")
 		found = self.composed(INVOICE, "Sales Invoice", row.sales_invoice)
 		self.assertEqual(
 			(found.number, found.customer, found.reference), (row.sales_invoice, "Toko", order.order_id)

@@ -14,7 +14,7 @@ from erpnext.controllers.sales_and_purchase_return import make_return_doc
 from erpnext.selling.doctype.sales_order.sales_order import make_delivery_note, make_sales_invoice
 from frappe.utils import flt
 
-from marketplace_sync.erpnext import booking, sales_order
+from marketplace_sync.erpnext import booking, cancelling, sales_order
 from marketplace_sync.orders import inbox
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.stock.availability import read_stock
@@ -135,6 +135,21 @@ class TestWay(OrderCase):
 		)
 		self.assertEqual(frappe.db.get_value("Sales Order", documents[0], "docstatus"), 2)
 		self.assertEqual(frappe.db.get_value("Sales Invoice", documents[1], "docstatus"), 2)
+
+	def test_cancelled_when_another_sale_shares_its_second(self) -> None:
+		"""ERPNext's ledger goes by seconds, and gives nothing back to a balance of the same one before it reposts."""
+		orders = [self.order(S.READY_TO_SHIP) for _at in range(3)]
+		rows = [self.book(order) for order in orders]
+		invoices = [row.sales_invoice for row in rows]
+		frappe.db.sql(
+			"UPDATE `tabStock Ledger Entry` SET posting_datetime = '2020-01-01 10:00:00' WHERE voucher_no IN %s",
+			(invoices[:2],),
+		)
+		frappe.db.commit()
+		for at, times in ((0, 1), (2, 0)):
+			with patch.object(cancelling, "execute_repost_item_valuation") as repost:
+				self.assertEqual(self.documents(self.book(self.again(orders[at], S.CANCELLED)).name), {})
+			self.assertEqual(repost.call_count, times, invoices[at])
 
 	def test_cancelled_before_anything_was_booked(self) -> None:
 		row = self.book(self.order(S.CANCELLED))

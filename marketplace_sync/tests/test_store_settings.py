@@ -405,6 +405,60 @@ class TestPermissions(utils.StoreTestCase):
 			self.forbidden(work, *args)
 		self.forbidden(frappe.get_doc("Marketplace Store State", self.store).check_permission, "read")
 
+	def test_who_is_kept_to_a_company_sees_nothing_of_another_ones_stores(self) -> None:
+		user = "manager@marketplace.test"
+		rows = {"Marketplace Listing": self.listing}
+		for doctype in ("Marketplace Order", "Marketplace Payout", "Marketplace Sync Log"):
+			doc = frappe.get_doc(doctype=doctype, name=f"{self.store}-kept", store=self.store)
+			doc.db_insert()  # nobody but the engine makes them
+			rows[doctype] = doc.name
+
+		def seen() -> set[str]:
+			frappe.set_user(user)
+			listed = {doctype for doctype, name in rows.items() if frappe.get_list(doctype, {"name": name})}
+			for doctype, name in rows.items():
+				self.assertEqual(
+					bool(frappe.has_permission(doctype, "read", doc=name)), doctype in listed, doctype
+				)
+			frappe.set_user("Administrator")
+			return listed
+
+		self.assertEqual(seen(), set(rows))
+		kept = frappe.get_doc(
+			doctype="User Permission", user=user, allow="Company", for_value=utils.other_company()
+		).insert()
+		self.addCleanup(kept.delete)
+		self.assertEqual(seen(), set())
+		frappe.get_doc("User", user).add_roles("Accounts Manager")
+		frappe.get_doc("User", user).remove_roles("Marketplace Manager")
+		self.addCleanup(lambda: frappe.get_doc("User", user).add_roles("Marketplace Manager"))
+		frappe.set_user(user)
+		self.assertEqual(frappe.get_list("Marketplace Payout"), [], "an accountant of the other company")
+		frappe.set_user("Administrator")
+
+	def test_a_store_is_not_connected_for_somebody_who_may_not_any_more(self) -> None:
+		user = frappe.get_doc("User", "manager@marketplace.test")
+		frappe.set_user(user.name)
+		shop = utils.shop_of(self.store)
+		answer = requests.get(f"{api.connect(self.store)}&shop_id={shop}", allow_redirects=False, timeout=10)
+		back = {
+			key: values[0] for key, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()
+		}
+		key = f"marketplace_sync:consent:Customer Marketplace Settings:{back['state']}"
+		asked = frappe.cache.get_value(key, expires=True)
+		frappe.set_user("Administrator")
+		user.remove_roles("Marketplace Manager")
+		self.addCleanup(lambda: frappe.get_doc("User", user.name).add_roles("Marketplace Manager"))
+		frappe.cache.set_value(key, asked, expires_in_sec=60)  # a user's change clears the cache
+		before = FrappeSite().account(self.store).access_token
+		frappe.local.response = frappe._dict()
+		frappe.set_user("Guest")
+		self.addCleanup(frappe.set_user, "Administrator")
+		api.connected(**back)
+		self.assertEqual(frappe.local.response.get("http_status_code"), 403)
+		frappe.set_user("Administrator")
+		self.assertEqual(FrappeSite().account(self.store).access_token, before)
+
 	def test_unknown_names_are_told_plainly(self) -> None:
 		with self.assertRaises(frappe.ValidationError) as caught:
 			api.sync_now(items=[self.code, "NO-SUCH-ITEM"])

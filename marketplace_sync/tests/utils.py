@@ -400,3 +400,14 @@ def other_connection() -> Iterator[None]:
 
 # Threads start without Frappe's context; tests are imported with it.
 _site, _sites_path = frappe.local.site, os.path.abspath(frappe.local.sites_path)
+
+
+def other_company() -> str:
+	"""A company beside COMPANY, in the same currency. Commits."""
+	name = "Marketplace Other Books"
+	if not frappe.db.exists("Company", name):
+		frappe.get_doc(
+			doctype="Company", company_name=name, abbr="MOB", default_currency="IDR", country="Indonesia"
+		).insert()
+		frappe.db.commit()
+	return name

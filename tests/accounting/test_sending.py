@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from marketplace_sync.accounting import documents
+from marketplace_sync.accounting.calling import pace_of
 from marketplace_sync.accounting.documents import ATTEMPTS, Step, next_step, number_of
 from marketplace_sync.connectors.accounting import Moved
 from marketplace_sync.connectors.base import Outcome, ServiceError
-from marketplace_sync.stock.rate import current_rate
+from marketplace_sync.coordination.rate import current_rate
 from tests.accounting.stage import CONNECTION, GONE, THERE, Died, Stage, any_fault, total_of
 
 
@@ -25,6 +27,73 @@ def test_sent_in_bulk_and_at_rest() -> None:
 	assert (report.created, report.next_due) == (12, None)
 	assert {row["state"] for row in stage.rows().values()} == {"Sent"}
 	assert stage.send().calls == 0
+
+
+def calls_counted(stage: Stage) -> tuple[int, str]:
+	return stage.site.db.rows("SELECT calls, calls_month FROM `tabAccounting State`")[0]
+
+
+def test_calls_are_counted_by_the_month() -> None:
+	stage = Stage(bulk=5)
+	stage.want(*(f"SI-{n}" for n in range(12)))
+	stage.send()
+	assert calls_counted(stage) == (3, "2027-01")
+	stage.want("SI-20")
+	stage.send()
+	pace_of(stage, CONNECTION).before_call()
+	assert calls_counted(stage) == (5, "2027-01")
+	stage.clock.pass_until(stage.clock.now + 31 * 86_400)
+	stage.want("SI-30")
+	stage.send()
+	assert calls_counted(stage) == (1, "2027-02")
+
+
+def test_of_what_is_kept_waiting_people_are_told_once_until_nothing_is() -> None:
+	stage = Stage()
+	is_readable = False
+
+	def fault(what: str) -> Any:
+		stage.service.faults.append(fault)
+		if what == "create":
+			return "lost" if not is_readable else None
+		return None if is_readable else ServiceError(Outcome.AMBIGUOUS, "The answer can't be read.")
+
+	def hours(count: float) -> None:
+		ends = stage.clock.now + count * 3_600
+		while stage.clock.now < ends:
+			stage.send()
+			stage.clock.pass_until(stage.clock.now + 120)
+
+	stage.service.faults = [fault]
+	stage.want("SI-1")
+	hours(0.9)
+	assert (stage.state("SI-1"), stage.notices) == ("Waiting", [])
+	hours(2)
+	(notice,) = stage.notices
+	assert "SI-1" in notice and "can't be read" in notice
+	is_readable = True
+	hours(0.1)
+	assert (stage.state("SI-1"), len(stage.notices)) == ("Sent", 1)
+	is_readable = False
+	stage.want("SI-2")
+	hours(1.5)
+	assert len(stage.notices) == 2
+	# Whoever has it tried again looks at it again.
+	documents.replay(
+		stage.site, [name for (name,) in stage.site.db.rows("SELECT name FROM `tabAccounting Document`")]
+	)
+	stage.site.db.commit()
+	hours(0.9)
+	assert len(stage.notices) == 2
+
+
+def test_a_long_queue_is_no_trouble() -> None:
+	stage = Stage()
+	stage.want("SI-1")
+	stage.clock.pass_until(stage.clock.now + 7_200)
+	assert documents.waits_longest(stage.site, CONNECTION) is None
+	stage.send()
+	assert stage.notices == []
 
 
 def test_cancelled_before_it_was_sent_needs_no_call() -> None:

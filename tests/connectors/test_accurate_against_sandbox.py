@@ -407,6 +407,29 @@ def test_what_the_books_refuse(case: Case, control: ControlClient) -> None:
 	assert control.invoices("1156") == []
 
 
+def test_books_with_several_branches(server: SandboxServer) -> None:
+	case = Case(server, branches=["Jakarta", "Bandung"])
+	assert case.connector.branches(Pace()) == ["Jakarta", "Bandung"]
+	(result,) = case.connector.create_invoices([invoice()])
+	assert "choose a Branch" in result.message
+	paid = receipt(("I-1", "30001"))
+	assert case.connector.create_receipt(paid).code == "branch"
+
+	case.account = replace(case.account, branch="Bandung")
+	case.connector.ensure_customer(Pace(), "Another Store")
+	results = case.connector.create_invoices([invoice(), invoice("I-2")])
+	assert [one.outcome for one in results] == [Outcome.ACKNOWLEDGED] * 2
+	assert case.connector.create_receipt(paid).outcome is Outcome.ACKNOWLEDGED
+
+	case.account = replace(case.account, branch="Medan")
+	(result,) = case.connector.create_invoices([invoice("I-3")])
+	assert (result.outcome, result.code) == (Outcome.REJECTED, "mapping")
+
+
+def test_books_without_branches(case: Case) -> None:
+	assert case.connector.branches(Pace()) == []
+
+
 def test_books_with_numbers_of_their_own(server: SandboxServer) -> None:
 	case = Case(server, own_numbers=False)
 	(result,) = case.connector.create_invoices([invoice()])

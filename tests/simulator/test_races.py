@@ -8,7 +8,7 @@ import pytest
 
 from marketplace_sync.connectors.base import CallResult, Outcome, ServiceError, StockLine
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.stock import rate
+from marketplace_sync.coordination import rate
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.outbox import MANUAL, MAPPING, MIDNIGHT, SETTINGS, STOCK
 from marketplace_sync.stock.outcomes import Timing

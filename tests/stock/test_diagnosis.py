@@ -9,6 +9,7 @@ import pytest
 
 from marketplace_sync.listings import matching, switches
 from marketplace_sync.stock.diagnosis import why
+from marketplace_sync.stock.outbox import OutboxRow, record
 from marketplace_sync.stock.status import listing_state, status
 from tests.shop import WAREHOUSE, Shop
 
@@ -115,6 +116,26 @@ def test_cause_5_state_there(remote: str):
 	assert "TOKOPEDIA: Banned" in why(shop.site, "A", store)[0].text()
 
 
+def test_cause_5_in_the_marketplaces_words_before_the_catalogue_tells():
+	shop, store, listing = shop_with(
+		**DIRTY, hold="Parked", reason_code="error_item_uneditable", reason="Item is banned.", remote_status="Active"
+	)  # fmt: skip
+	assert numbers(shop, store) == [5]
+	[cause] = why(shop.site, "A", store)[0].causes
+	assert cause.evidence == "Item is banned. (error_item_uneditable)" and "Sync Now" in cause.next_step
+	shop.set("Marketplace Listing", listing, remote_status="Banned")
+	assert numbers(shop, store) == [5], "told once"
+
+
+def test_a_reason_of_ours_that_is_over_is_no_cause():
+	shop, store, _listing = shop_with(
+		**DIRTY, hold="Parked", reason_code="no_ledger", reason="Never any stock."
+	)
+	assert numbers(shop, store) == []
+	record(shop.db, shop.clock.now, [OutboxRow("A", cause="Purchase Receipt PR-1")])
+	assert "because of Purchase Receipt PR-1" in why(shop.site, "A", store)[0].summary
+
+
 def test_cause_6_a_campaign():
 	shop, store, _listing = shop_with(**DIRTY, hold="Locked", reason_code="promotion", due_at=1_800_003_600.0)
 	assert numbers(shop, store) == [6]
@@ -207,6 +228,48 @@ def test_a_number_that_no_event_told_is_seen():
 	shop, store, _listing = shop_with(acked_qty=6)
 	assert numbers(shop, store) == []
 	assert "press Sync Now" in why(shop.site, "A", store)[0].summary
+
+
+def test_a_change_that_nobody_has_looked_at_is_what_it_waits_for():
+	"""Not *press Sync Now*: that adds an outbox row to those that wait already."""
+	shop, store, _listing = shop_with(acked_qty=9)
+	for rows, words in [
+		([OutboxRow("OTHER", cause="Sales Order SO-1"), OutboxRow("A", "NOT-THIS", cause="Sales Order SO-2")], "Sync Now"),
+		([OutboxRow("A", cause="Sales Order SO-3")], "since 2027-01-15 08:00, because of Sales Order SO-3"),
+		([OutboxRow("", store, cause="Switched on by rina")], "because of Switched on by rina"),
+	]:  # fmt: skip
+		record(shop.db, shop.clock.now, rows)
+		shop.db.commit()
+		assert numbers(shop, store) == []
+		assert words in why(shop.site, "A", store)[0].summary
+		shop.outbox()
+	shop.items("SET", is_stock_item=0)
+	shop.db.insert_many("Product Bundle", ("name", "new_item_code"), [("SET", "SET")])
+	shop.db.insert_many(
+		"Product Bundle Item",
+		("name", "parent", "parenttype", "item_code", "qty"),
+		[("SET-1", "SET", "Product Bundle", "A", 2.0)],
+	)
+	shop.listing(store, "SET", 2, **(ACKED | {"item": "SET"}))
+	record(shop.db, shop.clock.now, [OutboxRow("A", cause="Sales Order SO-4")])
+	assert "because of Sales Order SO-4" in why(shop.site, "SET", store)[0].summary, "of a component"
+
+
+def test_what_was_never_sent_waits_for_no_turn():
+	shop, store, _listing = shop_with(desired_ver=0, acked_ver=0, acked_qty=-1, dirty_at=0)
+	assert numbers(shop, store) == []
+	summary = why(shop.site, "A", store)[0].summary
+	assert "never" not in summary and "press Sync Now" in summary
+
+
+def test_a_sku_that_is_no_item_points_to_its_mapping():
+	shop, store, _listing = shop_with()
+	bib = shop.listing(store, "BIB", 2)
+	with pytest.raises(LookupError, match=f"Listing {bib} has this SKU and is not mapped: .*`map` lists all"):
+		why(shop.site, "BIB", store)
+	shop.set("Marketplace Listing", bib, item="A")
+	with pytest.raises(LookupError, match="is mapped to Item 'A': ask for that"):
+		why(shop.site, "BIB", store)
 
 
 def test_unknown_names_are_refused_with_a_hint():
@@ -306,7 +369,7 @@ def test_status_counts_what_listing_state_says():
 	)
 	before = shop.db.statements
 	found = {each.store: each for each in status(shop.site)}
-	assert shop.db.statements - before <= 3
+	assert shop.db.statements - before <= 4
 	one = found[store]
 	assert (one.listings, one.mapped, one.unmapped, one.synced, one.pending, one.disabled_items) == (
 		10,
@@ -331,3 +394,31 @@ def test_status_counts_what_listing_state_says():
 	assert words.count("pending") == one.pending and words.count("synced") == one.synced
 	with pytest.raises(LookupError):
 		status(shop.site, "NOWHERE")
+
+
+def test_status_sees_what_no_worker_has_looked_at():
+	shop, store, _listing = shop_with()
+	other, off = shop.store("Two"), shop.store("Off", on=False)
+	now = shop.clock.now
+	record(shop.db, now - 100, [OutboxRow("A")])
+	record(shop.db, now - 40, [OutboxRow("", store), OutboxRow("", off)])
+	record(shop.db, now - 5, [OutboxRow("A")])  # a worker may be on its way to it
+	shop.db.commit()
+
+	def told(**more: float) -> dict[str, tuple[int, float, bool]]:
+		found = status(shop.site, **more)
+		return {each.store: (each.unfolded, each.oldest_pending, each.well) for each in found}
+
+	assert told() == {store: (2, 100, False), other: (1, 100, False), off: (0, 0, True)}
+	assert told(folded_within=0)[other] == (2, 100, False)
+	shop.db.execute("UPDATE `tabMarketplace Outbox` SET claimed_until = %s WHERE item_code = ''", (now + 9,))
+	assert told()[store] == (1, 100, False), "a fold is at it"
+	shop.outbox()
+	assert told()[store] == (0, 0, True)
+
+
+def test_status_says_why_the_marketplace_could_not_be_reached():
+	shop, store, _listing = shop_with(**DIRTY, hold="Back-off", reason_code="unreachable", reason="refused")
+	shop.listing(store, "A", 2, **DIRTY, hold="Back-off", reason_code="throttled", reason="too many")
+	[one] = status(shop.site)
+	assert (one.unreachable, one.held) == ("refused", {"unreachable": 1, "throttled": 1})

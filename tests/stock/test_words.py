@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace_sync.stock.sync_log import log_row
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 from tests.shop import Shop
 
 EVIL = "<img src=x onerror=alert(1)>"

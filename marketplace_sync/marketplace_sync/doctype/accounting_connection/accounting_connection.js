@@ -303,6 +303,7 @@ function step_texts(frm, told) {
 	const others = told.missing_accounts.filter((one) => !one.needed).map(account_and_use);
 	const mapping = [];
 	if (!(doc.stores || []).length) mapping.push(__("Stores: add those whose invoices go to these books."));
+	if (told.needs_branch) mapping.push(__("Branch: choose the one whose documents these are."));
 	if (missing.length) mapping.push(__("Accounts that every payment needs: {0}", [missing.join(", ")]));
 	if (others.length)
 		mapping.push(__("Not mapped, and missed by orders only that have such an amount: {0}", [others.join(", ")]));
@@ -408,6 +409,15 @@ function show_checklist(frm, told) {
 			"warning",
 			`${__("{0} documents need you.", [cint(told.backlog.attention)])} <a class="underline show-attention">${__("Show them")}</a>`,
 		]);
+	if (told.late && told.sending && told.connected && !told.stopped)
+		alarms.push([
+			"warning",
+			__("{0} has been waiting since {1}: {2}", [
+				esc(told.late.number),
+				marketplace_sync.time(told.late.since),
+				esc(told.late.reason),
+			]),
+		]);
 	const rows = told.steps
 		.map((step, at) => {
 			const { title, text, button } = texts[step.key];
@@ -465,6 +475,10 @@ function offer_lists(frm, lists) {
 		grid.update_docfield_property(field, "options", options);
 		grid.update_docfield_property(field, "max_items", 500);
 	}
+	const branches = lists.branches.map((one) => ({ value: one.key, label: plain(one.key) }));
+	frm.set_df_property("branch", "options", branches);
+	frm.fields_dict.branch.set_data(branches); // its input may be there already
+	frm.toggle_display("branch", branches.length > 1 || Boolean(frm.doc.branch));
 	const known = Object.fromEntries(accounts.map((one) => [one.value, one.label]));
 	const shown_as = (doctype, field, formatter) => {
 		const df = frappe.meta.get_docfield(doctype, field, frm.doc.name);
@@ -491,7 +505,14 @@ function show_backlog(frm, told) {
 				)}</b></a>`
 		)
 		.join("");
-	const facts = [__("at most {0} calls a minute", [backlog.calls_per_minute])];
+	const facts = [
+		__("at most {0} calls a minute", [backlog.calls_per_minute]),
+		__("{0} calls this month", [cint(told.calls.month)]),
+	];
+	if (told.calls.stock_month)
+		facts.push(
+			__("Sync Stock takes about {0} calls a month, {1} each time", [told.calls.stock_month, told.calls.stock])
+		);
 	if (backlog.waiting)
 		facts.unshift(
 			told.sending && told.connected && !told.stopped

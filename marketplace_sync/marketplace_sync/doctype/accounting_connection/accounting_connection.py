@@ -17,9 +17,9 @@ from marketplace_sync import connectors
 from marketplace_sync.accounting.documents import DOCUMENT, NO, STATE, let_go, retry_all
 from marketplace_sync.connectors.accounting import Mode
 from marketplace_sync.connectors.http import check_base_url
+from marketplace_sync.coordination import lease
 from marketplace_sync.sites.frappe_accounting import FrappeAccounting
 from marketplace_sync.sites.frappe_site import sandbox_allowed
-from marketplace_sync.stock import lease
 from marketplace_sync.wake import wake_accounting
 
 SETTINGS = "Customer Marketplace Settings"
@@ -27,7 +27,7 @@ BOOKS = ("database_id", "database_name", "connected_at")
 """Fields that only choosing a database and disconnecting change."""
 IDENTITY = ("mode", "client_id", "scope", "base_url", "auth_url")
 """Fields that decide, with the API token, whose books the credentials open."""
-MAPPING = ("accounts", "warehouses", "tax", "stores")
+MAPPING = ("accounts", "warehouses", "branch", "tax", "stores")
 """Fields that change how a document is written."""
 SENDING_WAIT = 25.0
 """Seconds to wait for a worker's slice to end before the connection is changed under it."""
@@ -56,6 +56,7 @@ class AccountingConnection(Document):
 		api_token: DF.Password | None
 		auth_url: DF.Data | None
 		base_url: DF.Data | None
+		branch: DF.Autocomplete | None
 		client_id: DF.Data | None
 		client_secret: DF.Password | None
 		company: DF.Link
@@ -78,7 +79,7 @@ class AccountingConnection(Document):
 	# end: auto-generated types
 
 	def validate(self) -> None:
-		for field in ("title", "client_id", "scope", "base_url", "auth_url", "tax"):
+		for field in ("title", "client_id", "scope", "base_url", "auth_url", "branch", "tax"):
 			self.set(field, (self.get(field) or "").strip())
 		problems = [
 			*self._service_problems(),
@@ -86,6 +87,7 @@ class AccountingConnection(Document):
 			*self._store_problems(),
 			*self._account_problems(),
 			*self._warehouse_problems(),
+			*self._branch_problems(),
 			*self._sending_problems(),
 		]
 		if problems and not self._only_stops():
@@ -465,10 +467,20 @@ class AccountingConnection(Document):
 				)
 		return problems
 
-	def _listed(self, name: str, table: str) -> set[str]:
-		"""What the service has by its list; empty = not read yet, or the table is not about to be changed."""
+	def _branch_problems(self) -> list[str]:
+		known = self._listed("branches", "branch")
+		if not known or not self.branch or self.branch in known:
+			return []
+		return [
+			_("Branch: {0} has none that is called {1}. Choose one of its list.").format(
+				self.service, frappe.bold(frappe.utils.escape_html(self.branch))
+			)
+		]
+
+	def _listed(self, name: str, field: str) -> set[str]:
+		"""What the service has by its list; empty = not read yet, or the field is not about to be changed."""
 		before = self.get_doc_before_save()
-		if not before or table not in self._changed(before):
+		if not before or field not in self._changed(before):
 			return set()
 		return {one["key"] for one in lists_of(self.name)[name]}
 
@@ -483,9 +495,10 @@ class AccountingConnection(Document):
 
 
 def lists_of(connection: str) -> dict[str, list[dict[str, str]]]:
-	"""The service's accounts {key, name, kind} and warehouses {key, id} as last read; `key` is what the mapping holds."""
+	"""The service's accounts {key, name, kind}, warehouses {key, id} and branches {key} as last read; `key` is what the mapping
+	holds."""
 	text = frappe.db.get_value(STATE, connection, "lists")
-	return {"accounts": [], "warehouses": [], **(frappe.parse_json(text) if text else {})}
+	return {"accounts": [], "warehouses": [], "branches": [], **(frappe.parse_json(text) if text else {})}
 
 
 def close_circuit(connection: str) -> None:

@@ -37,6 +37,7 @@ class AccountingDocument(Document):
 		there: DF.Literal["No", "Yes", "Unclear"]
 		total: DF.Currency
 		version: DF.Int
+		waiting_since: DF.Float
 		wanted: DF.Literal["There", "Gone"]
 
 	# end: auto-generated types

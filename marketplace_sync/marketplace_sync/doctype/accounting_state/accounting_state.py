@@ -14,6 +14,8 @@ class AccountingState(Document):
 		access_token: DF.Password | None
 		blocked_reason: DF.SmallText | None
 		blocked_until: DF.Float
+		calls: DF.Int
+		calls_month: DF.Data | None
 		circuit_at: DF.Float
 		circuit_open: DF.Check
 		circuit_reason: DF.SmallText | None
@@ -23,6 +25,7 @@ class AccountingState(Document):
 		host: DF.Data | None
 		items_at: DF.Float
 		items_error: DF.SmallText | None
+		late_at: DF.Float
 		lease_holder: DF.Data | None
 		lease_token: DF.Int
 		lease_until: DF.Float
@@ -37,6 +40,7 @@ class AccountingState(Document):
 		refresh_unclear: DF.Check
 		session: DF.Password | None
 		stock_at: DF.Float
+		stock_calls: DF.Int
 		stock_error: DF.SmallText | None
 	# end: auto-generated types
 	pass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock.words import plain
+from marketplace_sync.words import plain
 
 _STATE = "Marketplace Store State"
 """Where a store's rate is. An accounting connection has its own, in the same columns of another table."""
@@ -47,15 +47,26 @@ def current_rate(normal: float, cut_rate: float, cut_at: float, now: float) -> f
 	return min(normal, cut_rate + normal * max(0.0, now - cut_at) / RECOVERY_SECONDS)
 
 
-def reserve(site: Site, store: str, speed: float, calls: int, table: str = _STATE) -> Slots:
-	"""Reserve `calls` moments, `speed` of them a second, in the caller's transaction. Does not commit."""
+def reserve(
+	site: Site, store: str, speed: float, calls: int, table: str = _STATE, *, counted: bool = False
+) -> Slots:
+	"""Reserve `calls` moments, `speed` of them a second, in the caller's transaction. Does not commit.
+
+	`counted`: the table has the columns calls and calls_month, in which the calls of the site's month are counted.
+	"""
 	now = site.now()
 	step = 1.0 / speed
+	count, values = "", ()
+	if counted:
+		# The month last: MariaDB sets from left to right.
+		count = "calls = CASE WHEN calls_month = %s THEN calls ELSE 0 END + %s, calls_month = %s, "
+		month = site.stamp(now)[:7]
+		values = (month, calls, month)
 	site.db.execute(
-		f"UPDATE `tab{table}` SET rate_tat ="
+		f"UPDATE `tab{table}` SET {count}rate_tat ="
 		" (CASE WHEN blocked_until > rate_tat AND blocked_until > %s THEN blocked_until"
 		" WHEN rate_tat > %s THEN rate_tat ELSE %s END) + %s WHERE name = %s",
-		(now, now, now, calls * step, store),
+		(*values, now, now, now, calls * step, store),
 	)
 	after = site.db.rows(f"SELECT rate_tat FROM `tab{table}` WHERE name = %s", (store,))[0][0]
 	return Slots(after - calls * step, step)
@@ -86,8 +97,11 @@ def block(site: Site, store: str, until: float, reason: str, table: str = _STATE
 class SitePace:
 	"""The rate limit for reads outside the drain (`connectors.base.Pace`): catalogue, locations, audit."""
 
-	def __init__(self, site: Site, store: str, normal: float, table: str = _STATE):
-		self.site, self.store, self.normal, self.table = site, store, normal, table
+	def __init__(self, site: Site, store: str, normal: float, table: str = _STATE, *, counted: bool = False):
+		"""`counted`: as for `reserve`."""
+		self.site, self.store, self.normal, self.table, self.counted = site, store, normal, table, counted
+		self.calls = 0
+		"""Calls that were let through."""
 
 	def before_call(self) -> None:
 		"""Reserve a moment, wait for it. Commits. Raises ServiceError when that would take longer than LONGEST_WAIT."""
@@ -98,7 +112,12 @@ class SitePace:
 			)[0]
 			self.site.db.commit()
 			slots = reserve(
-				self.site, self.store, current_rate(self.normal, cut, cut_at, self.site.now()), 1, self.table
+				self.site,
+				self.store,
+				current_rate(self.normal, cut, cut_at, self.site.now()),
+				1,
+				self.table,
+				counted=self.counted,
 			)
 			self.site.db.commit()
 			wait = slots.first - self.site.now()
@@ -115,6 +134,7 @@ class SitePace:
 			)[0][0]
 			self.site.db.commit()
 			if blocked <= self.site.now():
+				self.calls += 1
 				return  # nobody was told to slow down while we waited
 
 	def failed(self, error: ServiceError, attempt: int) -> None:
