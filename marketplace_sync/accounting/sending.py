@@ -785,9 +785,10 @@ class _Sending:
 		if row.marketplace_order:
 			now = self.site.now()
 			self.site.db.execute(
-				f"UPDATE `tab{DOCUMENT}` SET due_at = %s WHERE connection = %s AND marketplace_order = %s AND name <> %s"
-				f" AND state = '{WAITING}' AND in_the_air = '' AND there <> '{UNCLEAR}' AND due_at > %s",
-				(now, self.name, row.marketplace_order, row.name, now),
+				f"UPDATE `tab{DOCUMENT}` SET due_at = CASE WHEN due_at > %s THEN %s ELSE due_at END, reason = ''"
+				" WHERE connection = %s AND marketplace_order = %s AND name <> %s"
+				f" AND state = '{WAITING}' AND in_the_air = '' AND there <> '{UNCLEAR}' AND due_at > 0",
+				(now, now, self.name, row.marketplace_order, row.name),
 			)
 
 

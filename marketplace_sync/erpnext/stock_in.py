@@ -234,7 +234,7 @@ class _Reading:
 				f"The service's list of {self.warehouses[warehouse]} was not read to its end: {told.stopped}"
 			)
 		return (
-			f"The service has never had it in {self.warehouses[warehouse]}: enter its stock there, or take it out of"
+			f"The service tells no stock of it in {self.warehouses[warehouse]}: enter its stock there, or take it out of"
 			f" {warehouse} here."
 		)
 
@@ -272,7 +272,7 @@ class _Reading:
 		left_out = [one for one in judged if one.state == LEFT_OUT]
 		equal = sum(1 for one in judged if one.state == EQUAL)
 		strangers = len({item for one in told.values() for item in one.rows if item not in self.linked})
-		words = [f"{equal} equal."]
+		words = [f"{len(different)} differ, {len(left_out)} left for the next run, {equal} equal already."]
 		if strangers:
 			words.append(f"{strangers} items of the service are no Item here, or not linked to one.")
 		# Nobody has pressed Discard meanwhile.

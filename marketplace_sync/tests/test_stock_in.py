@@ -337,7 +337,7 @@ class TestPreview(StockInCase):
 		nowhere = self.another(0, None)
 		found = self.read()
 		self.assertEqual(self.of(found, here).state, "Left Out")
-		self.assertIn(f"never had it in {ONLINE}", self.of(found, here).reason)
+		self.assertIn(f"no stock of it in {ONLINE}", self.of(found, here).reason)
 		self.assertIsNone(self.of(found, nowhere))
 
 	def test_less_than_nothing(self) -> None:

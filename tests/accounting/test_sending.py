@@ -87,6 +87,36 @@ def test_of_what_is_kept_waiting_people_are_told_once_until_nothing_is() -> None
 	assert len(stage.notices) == 2
 
 
+def test_a_receipt_that_waits_for_an_invoice_which_needs_a_person() -> None:
+	stage = Stage()
+	stage.held = {"SI-1": "Item A is not in the service yet."}
+	stage.want("SI-1", order="O")
+	stage.pay("PE-1", "SI-1", order="O")
+	stage.send()
+	stage.clock.pass_until(stage.clock.now + 7_200)
+	stage.send()
+	number, reason, _since = documents.waits_longest(stage.site, CONNECTION) or ("", "", 0)
+	assert (number, "SI-1 is there" in reason) == ("PE-1", True)
+	stage.held = {}
+	stage.until_quiet()
+	assert (stage.state("SI-1"), stage.state("PE-1")) == ("Sent", "Sent")
+
+
+def test_what_waited_for_another_only_waits_for_its_turn_then() -> None:
+	stage = Stage()
+	stage.held = {"SI-1": "Item A is not in the service yet."}
+	stage.want("SI-1", order="O")
+	stage.pay("PE-1", "SI-1", order="O")
+	stage.send()
+	stage.held = {}
+	stage.clock.pass_until(stage.rows()["SI-1"]["due_at"])
+	stage.site.db.execute("UPDATE `tabAccounting Document` SET due_at = due_at + 1 WHERE source = 'PE-1'")
+	stage.site.db.commit()
+	stage.send(seconds=0.01)  # time for one call
+	assert (stage.state("SI-1"), stage.state("PE-1")) == ("Sent", "Waiting")
+	assert stage.rows()["PE-1"]["reason"] == ""
+
+
 def test_a_long_queue_is_no_trouble() -> None:
 	stage = Stage()
 	stage.want("SI-1")
