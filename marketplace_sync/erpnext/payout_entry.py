@@ -79,7 +79,11 @@ def settle(
 		reason = trouble or f"{differ} {doubt}".strip()
 		say_state(site, name, ATTENTION, still_cancelled(journal_entry) + reason)
 		return ATTENTION
-	although = f"{len(problems)} lines differ" if problems else "the lines before it were told otherwise"
+	although = (
+		f"{len(problems)} of {len(matched)} lines differ"
+		if problems
+		else "the lines before it were told otherwise"
+	)
 	reason = f"Posted by {frappe.session.user} although {although}." if problems or doubt else ""
 	if not entry:
 		say_state(site, name, POSTED, reason or "Everything in it comes to 0: there is nothing to post.")

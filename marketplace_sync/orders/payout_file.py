@@ -371,12 +371,10 @@ def _times(
 	cells: Sequence[_Cell], column: str, zone: tzinfo, now: float, problems: list[FileProblem]
 ) -> list[float]:
 	"""UNIX seconds. Dates with the year last are day/month unless the column shows that they are month/day."""
-	day_first = [
-		cell for cell in cells if (date := _YEAR_LAST.fullmatch(cell.text)) and int(date["first"]) > 12
-	]
-	month_first = [
-		cell for cell in cells if (date := _YEAR_LAST.fullmatch(cell.text)) and int(date["second"]) > 12
-	]
+	# What is over 12 twice is no date at all, and shows nothing.
+	dates = [(cell, date) for cell in cells if (date := _YEAR_LAST.fullmatch(cell.text))]
+	day_first = [cell for cell, date in dates if int(date["first"]) > 12 >= int(date["second"])]
+	month_first = [cell for cell, date in dates if int(date["second"]) > 12 >= int(date["first"])]
 	if day_first and month_first:
 		one, other = sorted((day_first[0], month_first[0]), key=lambda cell: cell.row)
 		problems.append(

@@ -920,7 +920,7 @@ class TestPayouts(SiteTestCase):
 		frappe.set_user(user)
 		answer = buttons.post(self.payout().name, True)
 		self.assertEqual(answer.state, "Posted")
-		self.assertIn(f"Posted by {user} although 1 lines differ", answer.reason)
+		self.assertIn(f"Posted by {user} although 1 of 1 lines differ", answer.reason)
 
 	# -- currencies ------------------------------------------------------------------------------------------------------
 	def test_a_statement_in_another_currency_than_clearing_is_refused(self) -> None:

@@ -465,7 +465,8 @@ def test_dates_in_the_usual_forms(text, day, hour):
 
 
 @pytest.mark.parametrize(
-	"text", ["", "46347", "2026-13-01", "31/02/2026", "5 Foo 2026", "20/11/26", "2026-11-05 25:00"]
+	"text",
+	["", "46347", "2026-13-01", "31/02/2026", "31/31/2026", "5 Foo 2026", "20/11/26", "2026-11-05 25:00"],
 )
 def test_what_is_no_date_is_refused(text):
 	columns = [*COLUMNS[:3], ("Paid", "Net")]

@@ -61,6 +61,9 @@ frappe.provide("marketplace_sync");
 	marketplace_sync.order_colour = (state) =>
 		({ "Up to Date": "green", Waiting: "blue", "Needs Attention": "orange" }[state] || "gray");
 
+	// Frappe translates statuses without their context: "Delivered" as if it were "Sent".
+	marketplace_sync.order_status = (status) => __(status || "", null, "Marketplace Order");
+
 	// The orders behind a Held Qty, each with a link and why it is not booked yet.
 	marketplace_sync.holders = (orders) =>
 		orders

@@ -1,5 +1,6 @@
 frappe.ui.form.on("Customer Marketplace Settings", {
 	setup(frm) {
+		frappe.meta.get_docfield("Marketplace Order Rule", "status").formatter = marketplace_sync.order_status;
 		const of_company = { is_group: 0, disabled: 0 };
 		frm.set_query("warehouse", "warehouses", () => ({ filters: { company: frm.doc.company, disabled: 0 } }));
 		frm.set_query("account", "accounts", () => ({
@@ -21,6 +22,9 @@ frappe.ui.form.on("Customer Marketplace Settings", {
 	},
 
 	refresh(frm) {
+		// Frappe adds the time zone, and then looks for a translation of both together.
+		const { description } = frappe.meta.get_docfield(frm.doctype, "orders_from");
+		frm.set_df_property("orders_from", "description", __(description.split("<br>")[0]));
 		if (frm.is_new()) {
 			frm.set_df_property("disable_stock_update", "read_only", 1);
 			return;

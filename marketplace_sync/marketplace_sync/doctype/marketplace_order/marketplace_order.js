@@ -5,6 +5,9 @@ frappe.ui.form.on("Marketplace Order", {
 		// Said at the top, with what to do.
 		for (const name of ["state", "reason", "note", "sb_documents"]) frm.toggle_display(name, false);
 		frm.page.set_indicator(__(doc.state), marketplace_sync.order_colour(doc.state));
+		frm.fields_dict.status.df.formatter = marketplace_sync.order_status;
+		frm.refresh_field("status");
+		frm.toggle_display("total", flt(doc.total) || doc.state === "Up to Date"); // 0: not told yet
 		frm.add_custom_button(__("Retry"), () => retry(frm));
 		frm.add_custom_button(__("Fetch Again"), () => fetch_again(frm));
 		frm.add_custom_button(
@@ -66,7 +69,7 @@ function fetch_again(frm) {
 // -- what state it is in, what is wrong, what to do next -------------------------------------------------------
 function show_state(frm, details) {
 	const doc = frm.doc;
-	const status = `<b>${esc(__(doc.status || ""))}</b>`;
+	const status = `<b>${esc(marketplace_sync.order_status(doc.status))}</b>`;
 	const documents = details.documents.filter((one) => one.docstatus !== 2);
 	const held = details.held
 		.map((one) => `${esc(format_number(one.qty, null, Number.isInteger(one.qty) ? 0 : 3))} × ${esc(one.item_code)}`)
@@ -188,7 +191,7 @@ function show_amounts(frm, amounts) {
 	if (differs)
 		rows.push([`<b class="text-danger">${__("Difference")}</b>`, "", `<b class="text-danger">${money(amounts.total - sum)}</b>`]);
 	frm.fields_dict.amounts_html.$wrapper.html(
-		marketplace_sync.table([__("What"), "", `<div class="text-right">${__("Amount")}</div>`], rows) +
+		marketplace_sync.table([__("What"), "", `<div class="text-right">${__("Amount", null, "Marketplace Order")}</div>`], rows) +
 			(told ? "" : `<p class="text-muted small">${__("The marketplace has not told the order's amounts yet.")}</p>`)
 	);
 }

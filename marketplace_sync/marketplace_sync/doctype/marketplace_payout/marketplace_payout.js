@@ -3,6 +3,7 @@ frappe.ui.form.on("Marketplace Payout", {
 		frm.disable_save();
 		const doc = frm.doc;
 		frm.page.set_indicator(__(doc.state), { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue");
+		if (doc.state !== "Posted") show_problems(frm);
 		const post = (anyway) =>
 			frappe
 				.xcall("marketplace_sync.marketplace_sync.doctype.marketplace_payout.marketplace_payout.post", {
@@ -61,3 +62,20 @@ frappe.ui.form.on("Marketplace Payout", {
 		);
 	},
 });
+
+// What is wrong and what to do, in full: the table has room for the amounts only.
+const PROBLEMS_SHOWN = 20;
+
+function show_problems(frm) {
+	const esc = (value) => frappe.utils.escape_html(String(value ?? ""));
+	const lines = (frm.doc.lines || []).filter((line) => line.problem);
+	if (!lines.length) return;
+	const rows = lines.slice(0, PROBLEMS_SHOWN).map((line) => {
+		const link = line.marketplace_order && frappe.utils.get_form_link("Marketplace Order", line.marketplace_order);
+		const order = link ? `<a href="${esc(link)}">${esc(line.order_id)}</a>` : esc(line.order_id);
+		return `<li>${__("Row {0}", [cint(line.idx)])}${order ? ` (${order})` : ""}: ${esc(line.problem)}</li>`;
+	});
+	if (lines.length > PROBLEMS_SHOWN)
+		rows.push(`<li>${__("… and {0} more", [lines.length - PROBLEMS_SHOWN])}</li>`);
+	frm.set_intro(`<ul class="mb-0 pl-4 pr-4">${rows.join("")}</ul>`, "orange");
+}

@@ -1,6 +1,11 @@
 frappe.listview_settings["Marketplace Payout"] = {
 	add_fields: ["state", "journal_entry", "currency", "told_later", "told_later_checked"],
 	hide_name_column: true,
+	// A statement is of a day; with the time it would be cut.
+	formatters: {
+		paid_at: (value) =>
+			value ? frappe.datetime.convert_to_user_tz(value, false).format(frappe.datetime.get_user_date_fmt().toUpperCase()) : "",
+	},
 	get_indicator(doc) {
 		if (doc.told_later && !doc.told_later_checked) return [__("Told Otherwise"), "orange", "told_later,is,set|told_later_checked,=,0"];
 		const colour = { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue";

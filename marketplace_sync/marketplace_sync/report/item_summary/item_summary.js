@@ -20,7 +20,7 @@ frappe.query_reports["Item Summary"] = {
 		},
 		{
 			fieldname: "state",
-			label: __("State"),
+			label: __("State", null, "Item Summary"),
 			fieldtype: "Select",
 			options: [
 				{ value: "", label: "" },

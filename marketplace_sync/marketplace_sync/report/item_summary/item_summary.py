@@ -28,6 +28,8 @@ LABELS = {
 	REJECTED: "Rejected",
 	DISABLED: "Disabled",
 }
+REPORT = "Item Summary"
+"""The context of words that ERPNext translates as something else: State as a country, Reserved as our Held."""
 QUANTITIES = ("actual", "reserved", "held", "available")
 
 
@@ -228,22 +230,22 @@ def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 			"width": 102,
 		},
 		*(
-			{"fieldname": name, "label": label, "fieldtype": "Float", "width": width}
+			{"fieldname": name, "label": label, "fieldtype": "Float", "width": width + _longer(label, name)}
 			for name, label, width in (
-				("actual", _("Actual"), 67),
-				("reserved", _("Reserved"), 89),
-				("held", _("Held"), 65),
+				("actual", _("Actual", context=REPORT), 67),
+				("reserved", _("Reserved", context=REPORT), 89),
+				("held", _("Held", context=REPORT), 65),
 				("available", _("Available"), 90),
 			)
 		),
 	]
-	# Two stores fit on a screen of 1920 pixels, and no header is cut.
+	# In English two stores fit on a screen of 1920 pixels.
 	for number, short in enumerate(_short_names(stores)):
-		for name, label, fieldtype, least in (
-			("sellable", _("Sellable"), "Int", 0),
-			("acknowledged", _("Ack."), "Int", 112),
-			("when", _("At"), "Datetime", 106),
-			("state", _("State"), "Data", 119),
+		for name, english, label, fieldtype, least in (
+			("sellable", "Sellable", _("Sellable"), "Int", 0),
+			("acknowledged", "Ack.", _("Ack."), "Int", 112),
+			("when", "At", _("At"), "Datetime", 106),
+			("state", "State", _("State", context=REPORT), "Data", 119),
 		):
 			title = f"{short}: {label}"
 			columns.append(
@@ -251,10 +253,15 @@ def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 					"fieldname": f"{name}_{number}",
 					"label": title,
 					"fieldtype": fieldtype,
-					"width": max(least, 24 + 7 * len(title)),
+					"width": max(least, 24 + 7 * len(f"{short}: {english}")) + _longer(label, english),
 				}
 			)
 	return columns
+
+
+def _longer(label: str, english: str) -> int:
+	"""Pixels that a translated header needs more."""
+	return 8 * max(0, len(label) - len(english))
 
 
 def _short_names(stores: list[Store]) -> list[str]:

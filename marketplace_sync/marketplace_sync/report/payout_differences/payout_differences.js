@@ -20,6 +20,11 @@ frappe.query_reports["Payout Differences"] = {
 	formatter(value, row, column, data, default_formatter) {
 		// A row about a whole statement has no amounts: an empty cell is not a zero.
 		if (["gross", "held", "difference"].includes(column.fieldname) && (value === null || value === undefined)) return "";
+		// By the marketplace's own id, without the store that stands beside it.
+		if (column.fieldname === "payout" && data && data.settlement_id)
+			return `<a href="${frappe.utils.get_form_link("Marketplace Payout", value)}">${frappe.utils.escape_html(
+				data.settlement_id
+			)}</a>`;
 		return default_formatter(value, row, column, data);
 	},
 };

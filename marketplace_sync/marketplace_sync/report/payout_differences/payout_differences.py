@@ -68,7 +68,7 @@ def _columns() -> list[dict[str, Any]]:
 			"label": label,
 			"fieldtype": "Currency",
 			"options": "currency",
-			"width": 120,
+			"width": 130,
 		}
 
 	def link(fieldname: str, label: str, doctype: str, width: int = 140) -> dict[str, Any]:
@@ -78,18 +78,31 @@ def _columns() -> list[dict[str, Any]]:
 			"fieldtype": "Link",
 			"options": doctype,
 			"width": width,
+			"align": "left",
 		}
 
 	return [
-		{"fieldname": "store_name", "label": _("Store"), "fieldtype": "Data", "width": 160},
-		link("payout", _("Payout"), "Marketplace Payout", 160),
-		{"fieldname": "paid_at", "label": _("Paid At"), "fieldtype": "Date", "width": 100},
-		{"fieldname": "state", "label": _("State"), "fieldtype": "Data", "width": 120},
-		{"fieldname": "order_id", "label": _("Marketplace Order ID"), "fieldtype": "Data", "width": 150},
+		{"fieldname": "store_name", "label": _("Store"), "fieldtype": "Data", "width": 150},
+		link("payout", _("Payout"), "Marketplace Payout", 178),
+		{"fieldname": "paid_at", "label": _("Paid At"), "fieldtype": "Date", "width": 125},
+		# Without align a column whose first cell is empty is taken for one of numbers.
+		{
+			"fieldname": "order_id",
+			"label": _("Order ID"),
+			"fieldtype": "Data",
+			"width": 165,
+			"align": "left",
+		},
 		money("gross", _("Statement")),
 		money("held", _("Clearing")),
 		money("difference", _("Difference")),
 		{"fieldname": "problem", "label": _("Problem"), "fieldtype": "Data", "width": 420},
+		{
+			"fieldname": "state",
+			"label": _("State", context="Payout Differences"),
+			"fieldtype": "Data",
+			"width": 130,
+		},
 		link("marketplace_order", _("Marketplace Order"), "Marketplace Order"),
 		link("sales_invoice", _("Sales Invoice"), "Sales Invoice"),
 		{
