@@ -111,7 +111,7 @@ doc_events = {
 	"Customer": {"onload": _switch + "customer_onload", "on_update": _switch + "customer_on_update"},
 }
 
-# Of these marketplace_sync/permissions.py says to whom each belongs.
+# What belongs to a store or to an accounting connection.
 _owned = (
 	"Accounting Document",
 	"Accounting Item",

@@ -14,24 +14,11 @@ if TYPE_CHECKING:
 	from frappe.model.document import Document
 
 PARENTS = {"store": "Customer Marketplace Settings", "connection": "Accounting Connection"}
-OWNED = {
-	"Accounting Document": "connection",
-	"Accounting Item": "connection",
-	"Accounting Stock In": "connection",
-	"Marketplace Held Qty": "store",
-	"Marketplace Listing": "store",
-	"Marketplace Order": "store",
-	"Marketplace Order Event": "store",
-	"Marketplace Outbox": "store",
-	"Marketplace Payout": "store",
-	"Marketplace Sync Log": "store",
-}
-"""DocType -> its link to whom it belongs. hooks.py names the same DocTypes."""
 
 
 def condition(user: str | None = None, doctype: str = "") -> str:
 	"""SQL for lists and reports. `permission_query_conditions`."""
-	link = OWNED[doctype]
+	link = _link(doctype)
 	parent = PARENTS[link]
 	names = _visible(parent, user or frappe.session.user)
 	if len(names) == frappe.db.count(parent):
@@ -43,9 +30,14 @@ def condition(user: str | None = None, doctype: str = "") -> str:
 
 def sees(doc: Document, ptype: str | None = None, user: str | None = None) -> bool:
 	"""`has_permission`: it can only take away what a role gives."""
-	link = OWNED[doc.doctype]
+	link = _link(doc.doctype)
 	owner = doc.get(link)
 	return not owner or owner in _visible(PARENTS[link], user or frappe.session.user)
+
+
+def _link(doctype: str) -> str:
+	"""The field of a DocType that says to whom a row belongs. hooks.py lists the DocTypes."""
+	return "connection" if doctype.startswith("Accounting ") else "store"
 
 
 def _visible(parent: str, user: str) -> list[str]:
