@@ -21,17 +21,16 @@ from typing import Any
 
 from benchmarks.report import figure, heading, percentile, say
 from benchmarks.sizes import Sizes
+from marketplace_sync.availability import held, quantities
 from marketplace_sync.connectors.base import Account, Capabilities, ServiceError, StockLine
 from marketplace_sync.connectors.orders import OrderStatus
-from marketplace_sync.orders import held
+from marketplace_sync.coordination.outbox import SETTINGS, OutboxRow, record
 from marketplace_sync.orders.importing import due_poll, fetch_pushed
 from marketplace_sync.orders.inbox import ORDER, UP_TO_DATE, due_orders, record_push
 from marketplace_sync.sites.embedded_ledger import Ledger, Line
 from marketplace_sync.sites.embedded_site import MEMORY, EmbeddedSite, timestamp
-from marketplace_sync.stock import availability
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import SETTINGS, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.plan import Planner
 from tests.simulator.clockwork import Clockwork
@@ -271,13 +270,13 @@ class _BlindDrain(Drain):
 
 @contextmanager
 def _without_holds(without: bool) -> Iterator[None]:
-	real = availability.read_held
+	real = quantities.read_held
 	if without:
-		availability.read_held = lambda db, items, warehouses: {}
+		quantities.read_held = lambda db, items, warehouses: {}
 	try:
 		yield
 	finally:
-		availability.read_held = real
+		quantities.read_held = real
 
 
 def _let_any_thread_use(site: EmbeddedSite) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 from benchmarks.flat_connector import FlatSite
 from marketplace_sync.connectors.base import Account
+from marketplace_sync.coordination.outbox import OutboxRow, record
 from marketplace_sync.listings.catalogue import refresh
 from marketplace_sync.sandbox import SandboxProcess, start_process
 from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, Line
 from marketplace_sync.sites.embedded_workers import Workers
 from marketplace_sync.sites.port import Row
 from marketplace_sync.stock.drain import drain
-from marketplace_sync.stock.outbox import OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.turn import DrainReport
 

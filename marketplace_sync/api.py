@@ -10,6 +10,7 @@ from frappe.utils import cint, escape_html, get_url, get_url_to_form
 
 from marketplace_sync import background, consent, desk
 from marketplace_sync.connectors.base import ServiceError
+from marketplace_sync.coordination import outbox
 from marketplace_sync.erpnext.order_events import DECLINED, UNDONE
 from marketplace_sync.events import collect
 from marketplace_sync.listings import matching, switches
@@ -24,7 +25,8 @@ from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings.ord
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.status import PRESETS
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
-from marketplace_sync.stock import diagnosis, outbox, resync
+from marketplace_sync.sites.sql import marks
+from marketplace_sync.stock import diagnosis, resync
 from marketplace_sync.stock import status as store_states
 from marketplace_sync.wake import wake
 
@@ -198,7 +200,7 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 	now = site.now()
 	rows = site.db.rows(
 		f"SELECT name, store, order_id, remote_status, reason_code FROM `tab{inbox.ORDER}`"
-		f" WHERE name IN ({', '.join(['%s'] * len(names))}) ORDER BY name",
+		f" WHERE name IN ({marks(names)}) ORDER BY name",
 		names,
 	)
 	# What somebody cancelled or deleted by hand is booked again by those only who could have made it.

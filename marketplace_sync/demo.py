@@ -25,6 +25,7 @@ from pathlib import Path
 
 from marketplace_sync.connectors.base import Account
 from marketplace_sync.listings.catalogue import refresh
+from marketplace_sync.listings.listing import IN_FLIGHT
 from marketplace_sync.listings.matching import map_listing
 from marketplace_sync.orders.importing import poll
 from marketplace_sync.sandbox import SandboxProcess, start_process
@@ -33,7 +34,7 @@ from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger, LedgerError,
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.embedded_webhooks import Webhooks
 from marketplace_sync.sites.embedded_workers import Workers
-from marketplace_sync.stock.listing import IN_FLIGHT
+from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock.outcomes import Timing
 
 ITEMS = 1_000
@@ -623,16 +624,16 @@ def held_units(
 
 def expected(site: EmbeddedSite, shop: Shop, held: Counter[tuple[str, str]]) -> dict[str, int]:
 	"""seller SKU -> what it must show, from the ledger's entries and the open orders (not from bins)."""
-	marks = ", ".join(["%s"] * len(shop.leaves))
 	free: Counter[str] = Counter()
 	for item, qty in site.db.rows(
-		f"SELECT item_code, actual_qty FROM `tabStock Ledger Entry` WHERE warehouse IN ({marks})", shop.leaves
+		f"SELECT item_code, actual_qty FROM `tabStock Ledger Entry` WHERE warehouse IN ({marks(shop.leaves)})",
+		shop.leaves,
 	):
 		free[item] += round(qty)
 	sets = bundles()
 	for item, qty in site.db.rows(
 		"SELECT i.item_code, i.stock_qty - i.delivered_qty FROM `tabSales Order Item` i JOIN `tabSales Order` o ON o.name = i.parent"
-		f" WHERE o.docstatus = 1 AND o.status <> 'Closed' AND i.warehouse IN ({marks})",
+		f" WHERE o.docstatus = 1 AND o.status <> 'Closed' AND i.warehouse IN ({marks(shop.leaves)})",
 		shop.leaves,
 	):
 		for part, each in sets.get(item, {item: 1}).items():

@@ -9,13 +9,13 @@ from typing import Any
 
 import frappe
 
+from marketplace_sync.availability.held import TABLE
+from marketplace_sync.availability.items import read_parts
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.orders import AmountKind
 from marketplace_sync.orders import holders
-from marketplace_sync.orders.held import TABLE
 from marketplace_sync.orders.inbox import ORDER
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
-from marketplace_sync.stock.availability import read_parts
 
 EVENTS_SHOWN = 200
 """Of an order's timeline, the newest."""

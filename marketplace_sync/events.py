@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import frappe
 
+from marketplace_sync.coordination import outbox
+from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.sites.frappe_site import FrappeDatabase, is_retriable
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.sites.sql import pieces
 from marketplace_sync.wake import wake
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class _Collector:
 		if not rows or not _has_stores():
 			return
 		try:
-			for start in range(0, len(rows), ROWS_PER_INSERT):
-				outbox.record(FrappeDatabase(), time.time(), rows[start : start + ROWS_PER_INSERT])
+			for piece in pieces(rows, ROWS_PER_INSERT):
+				outbox.record(FrappeDatabase(), time.time(), piece)
 		except Exception as error:
 			if not _transaction_is_alive(error):
 				raise  # to go on would commit an empty transaction

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import frappe
 from frappe.utils import cint, now_datetime
 
+from marketplace_sync.coordination import outbox
 from marketplace_sync.events import collect
 from marketplace_sync.listings.switches import sku_pair
-from marketplace_sync.stock import outbox
 
 if TYPE_CHECKING:
 	from frappe.model.document import Document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "marketplace_sync"
 MODULE = APP / "marketplace_sync"
-PURE = ("coordination", "stock", "listings", "orders", "accounting", "connectors", "sandbox")
+PURE = ("coordination", "availability", "stock", "listings", "orders", "accounting", "connectors", "sandbox")
 """Packages that know nothing of Frappe; besides them what both hosts share of `sites` and the command line."""
 PURE_FILES = (
 	"__init__.py",
 	"demo.py",
 	"words.py",
-	*(f"sites/{name}.py" for name in ("port", "settings", "threads", "embedded_site", "embedded_ledger")),
+	*(
+		f"sites/{name}.py"
+		for name in ("port", "sql", "settings", "threads", "embedded_site", "embedded_ledger")
+	),
 )
 SANDBOX_MAY_IMPORT = "marketplace_sync.sandbox"
 
@@ -195,13 +199,42 @@ def test_a_connector_can_be_chosen_in_the_settings():
 	assert fields["marketplace"]["options"].split("\n") == list(CONNECTORS)
 
 
+LAYERS = ("coordination", "availability", "listings", "orders", "stock")
+"""The engine, from below: each may import those before it."""
+
+
 @pytest.mark.parametrize(
 	("package", "not_of"),
 	[
-		("coordination", ("stock", "orders", "listings", "accounting", "erpnext")),
-		("accounting", ("orders", "erpnext")),
+		*((package, (*LAYERS[at + 1 :], "accounting", "erpnext")) for at, package in enumerate(LAYERS)),
+		("accounting", ("orders", "stock", "erpnext")),
 	],
 )
-def test_a_package_stands_without_those_beside_it(package: str, not_of: tuple[str, ...]):
-	found = {name for path in (APP / package).glob("*.py") for name in imports(path)}
-	assert not [name for name in found if name.startswith(tuple(f"marketplace_sync.{one}" for one in not_of))]
+def test_a_package_imports_none_above_it(package: str, not_of: tuple[str, ...]):
+	files = sorted((APP / package).glob("*.py"))
+	assert len(files) > 1
+	found = {name for path in files for name in imports(path)}
+	assert not [
+		name for name in found if name.startswith(tuple(f"marketplace_sync.{one}." for one in not_of))
+	]
+
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_files_and_tests_that_a_document_names_are_there(path: Path):
+	text = path.read_text(encoding="utf-8")
+	everywhere = [
+		file for folder in (APP, ROOT / "tests", ROOT / "benchmarks") for file in folder.rglob("*.py")
+	]
+	for name in re.findall(r"`([\w/]+\.py)`", text):
+		to_be_written = "yours" in name
+		assert to_be_written or any(f"/{name}" in f"/{file.relative_to(ROOT)}" for file in everywhere), (
+			f"there is no {name}"
+		)
+	functions = {
+		name for file in everywhere for name in re.findall(r"def (test_\w+)\(", file.read_text("utf-8"))
+	}
+	for name in re.findall(r"`(test_\w+)`", text):
+		assert name in functions, f"there is no {name}"

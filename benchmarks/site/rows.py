@@ -19,10 +19,10 @@ from benchmarks.site import booking
 from benchmarks.site import orders as acceptance
 from marketplace_sync import events, hooks, wake
 from marketplace_sync.connectors.base import Account, Capabilities, Connector
+from marketplace_sync.coordination.outbox import OutboxRow, record
 from marketplace_sync.sandbox import SandboxProcess, start_process
 from marketplace_sync.sites.frappe_site import SANDBOX_KEY, FrappeDatabase, FrappeSite, sandbox_allowed
 from marketplace_sync.stock.drain import drain
-from marketplace_sync.stock.outbox import OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.tests import utils
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from marketplace_sync.accounting.calling import call, pace_of
 from marketplace_sync.accounting.documents import STATE
 from marketplace_sync.accounting.port import AccountingHost, Connection
+from marketplace_sync.availability.items import read_items, read_parts
 from marketplace_sync.connectors.accounting import (
 	EXISTS,
 	AccountingCapabilities,
@@ -29,7 +30,7 @@ from marketplace_sync.connectors.base import Outcome, ServiceError
 from marketplace_sync.coordination.rate import SitePace
 from marketplace_sync.listings.matching import DELETED, NO_SKU, differences, near_key
 from marketplace_sync.sites.port import Database
-from marketplace_sync.stock.availability import read_items, read_parts
+from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.words import plain
 
 ITEM = "Accounting Item"
@@ -38,7 +39,6 @@ ROUNDS = 3
 """Comparisons of one sending: after a lost answer the list is read again before anything is repeated."""
 ATTEMPTS = 6
 """How often in a row the service may put us off before sending is given up."""
-ROWS_PER_STATEMENT = 1_000
 PASSING = (Outcome.REFUSED, Outcome.THROTTLED)
 _NOT_TOLD = WriteResult(Outcome.AMBIGUOUS, message="The service's answer leaves it out.")
 
@@ -348,18 +348,17 @@ def _our_items(
 	"""(Items that the stores list or sold, with the parts of bundles; the codes of all Items)."""
 	wanted = {item for item, row in known.items() if row.state in (LINKED, SENDING)}
 	if stores:
-		marks = _marks(stores)
 		wanted |= {
 			item
 			for (item,) in db.rows(
-				f"SELECT item FROM `tabMarketplace Listing` WHERE store IN ({marks}) AND COALESCE(item, '') <> ''"
+				f"SELECT item FROM `tabMarketplace Listing` WHERE store IN ({marks(stores)}) AND COALESCE(item, '') <> ''"
 				" UNION SELECT i.item FROM `tabMarketplace Order Item` i JOIN `tabMarketplace Order` o ON o.name = i.parent"
-				f" WHERE o.store IN ({marks}) AND COALESCE(i.item, '') <> ''",
+				f" WHERE o.store IN ({marks(stores)}) AND COALESCE(i.item, '') <> ''",
 				(*stores, *stores),
 			)
 		}
 	bundles: set[str] = set()
-	for piece in _pieces(sorted(wanted)):
+	for piece in pieces(sorted(wanted)):
 		for bundle, part, _quantity in list(read_parts(db, set(piece))):
 			bundles.add(bundle)
 			wanted.add(part)
@@ -399,7 +398,7 @@ def _pending(db: Database, stores: Sequence[str]) -> list[ItemRow]:
 		return []
 	rows = db.rows(
 		"SELECT name, COALESCE(seller_sku, ''), COALESCE(title, ''), COALESCE(mapping_note, '')"
-		f" FROM `tabMarketplace Listing` WHERE store IN ({_marks(stores)}) AND COALESCE(item, '') = ''"
+		f" FROM `tabMarketplace Listing` WHERE store IN ({marks(stores)}) AND COALESCE(item, '') = ''"
 		f" AND COALESCE(remote_status, '') <> '{DELETED}' ORDER BY store, seller_sku, name",
 		list(stores),
 	)
@@ -427,10 +426,10 @@ def _write(host: AccountingHost, connection: str, rows: Sequence[ItemRow], began
 		)
 		if name not in names and seen_at <= began
 	]
-	for piece in _pieces(sorted(stale)):
+	for piece in pieces(sorted(stale)):
 		site.db.delete_many(ITEM, piece)
 		site.db.commit()
-	for some in _pieces(sorted(rows, key=lambda row: row_name(connection, row.key))):
+	for some in pieces(sorted(rows, key=lambda row: row_name(connection, row.key))):
 		values = [
 			(
 				row_name(connection, row.key), row.item or None, row.state, plain(row.reason)[:500],
@@ -549,7 +548,7 @@ class _Sending:
 		still = {
 			found
 			for (found,) in site.db.rows(
-				f"SELECT name FROM `tab{ITEM}` WHERE name IN ({_marks(names)}) AND state = '{NEW}'",
+				f"SELECT name FROM `tab{ITEM}` WHERE name IN ({marks(names)}) AND state = '{NEW}'",
 				list(names),
 			)
 		}
@@ -626,11 +625,3 @@ class _Sending:
 				for row in preview.rows
 			)
 		)
-
-
-def _marks(values: Collection[object]) -> str:
-	return ", ".join(["%s"] * len(values))
-
-
-def _pieces(values: Sequence) -> Iterable[Sequence]:
-	return (values[at : at + ROWS_PER_STATEMENT] for at in range(0, len(values), ROWS_PER_STATEMENT))

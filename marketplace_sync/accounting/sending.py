@@ -53,6 +53,7 @@ from marketplace_sync.connectors.accounting import (
 from marketplace_sync.connectors.base import Outcome, Pace, ServiceError
 from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.coordination import lease, rate
+from marketplace_sync.sites.sql import marks
 from marketplace_sync.words import plain
 
 LEASE = 120.0
@@ -502,7 +503,7 @@ class _Sending:
 			self.site.db.rows(
 				f"SELECT number, MAX(there = '{YES}' OR state = '{BY_HAND}') FROM `tab{DOCUMENT}`"
 				f" WHERE connection = %s AND kind = '{INVOICE}' AND (wanted = '{THERE}' OR state = '{BY_HAND}')"
-				f" AND number IN ({', '.join(['%s'] * len(numbers))}) GROUP BY number",
+				f" AND number IN ({marks(numbers)}) GROUP BY number",
 				(self.name, *numbers),
 			)
 		)

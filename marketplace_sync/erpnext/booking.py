@@ -13,6 +13,7 @@ from typing import Any
 import frappe
 from rq.timeouts import BaseTimeoutException
 
+from marketplace_sync.availability import held
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import ServiceError
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
@@ -29,13 +30,14 @@ from marketplace_sync.erpnext.documents import Held, Job, exchange_rate
 from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, UNDONE
 from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
-from marketplace_sync.orders import completing, held, inbox
+from marketplace_sync.orders import completing, inbox
 from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
 from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
 from marketplace_sync.orders.status import Target, target
 from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.sites.sql import pieces
 
 ATTEMPTS = 5
 ORDERS_PER_LOOK = 50
@@ -79,8 +81,7 @@ def _book_due(store: str, seconds: float, limit: int) -> BookReport:
 		return report
 	names = inbox.due_orders(site.db, store, site.now(), limit)
 	frappe.db.commit()
-	for start in range(0, len(names), ORDERS_PER_LOOK):
-		piece = names[start : start + ORDERS_PER_LOOK]
+	for piece in pieces(names, ORDERS_PER_LOOK):
 		_forget()
 		_complete(site, books, piece)
 		for name in piece:

@@ -10,8 +10,9 @@ from decimal import Decimal
 
 import frappe
 
+from marketplace_sync.availability import held
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders import inbox
 from marketplace_sync.orders.inbox import ORDER
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store

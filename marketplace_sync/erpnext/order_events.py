@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import frappe
 
+from marketplace_sync.availability import held
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.erpnext import carried
-from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders import inbox
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_booking

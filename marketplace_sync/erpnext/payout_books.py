@@ -16,6 +16,7 @@ from marketplace_sync.orders.inbox import order_name
 from marketplace_sync.orders.payout import Accounts, EntryLine, OpenCredit, OrderBooks, owed_back
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.sites.port import Store
+from marketplace_sync.sites.sql import marks, pieces
 
 ORDERS_PER_QUERY = 500
 
@@ -25,8 +26,8 @@ def books_of(site: FrappeSite, store: str, clearing: str, order_ids: Iterable[st
 	"""What the books say of these orders of a store; those that are not in ERPNext are left out."""
 	ids = sorted(set(order_ids))
 	found: dict[str, OrderBooks] = {}
-	for start in range(0, len(ids), ORDERS_PER_QUERY):
-		found.update(_books(site, store, clearing, ids[start : start + ORDERS_PER_QUERY]))
+	for piece in pieces(ids, ORDERS_PER_QUERY):
+		found.update(_books(site, store, clearing, piece))
 	return found
 
 
@@ -39,7 +40,7 @@ def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> d
 			" LEFT JOIN `tabSales Invoice` si ON si.name = o.sales_invoice AND si.docstatus = 1"
 			" LEFT JOIN `tabPayment Entry` pe ON pe.name = o.payment_entry AND pe.docstatus = 1"
 			" AND pe.unallocated_amount > 0"
-			f" WHERE o.name IN ({_marks(ids)})",
+			f" WHERE o.name IN ({marks(ids)})",
 			[order_name(store, order_id) for order_id in ids],
 		)
 	}
@@ -52,7 +53,7 @@ def _books(site: FrappeSite, store: str, clearing: str, ids: Sequence[str]) -> d
 	for name, against, docstatus, outstanding, account, customer in (
 		db.rows(
 			"SELECT name, return_against, docstatus, outstanding_amount, debit_to, customer FROM `tabSales Invoice`"
-			f" WHERE docstatus < 2 AND (name IN ({_marks(invoices)}) OR return_against IN ({_marks(invoices)}))"
+			f" WHERE docstatus < 2 AND (name IN ({marks(invoices)}) OR return_against IN ({marks(invoices)}))"
 			# One in another currency than clearing's can't be paid back out of it: then it is a difference.
 			" AND party_account_currency = %s ORDER BY name",
 			[*invoices, *invoices, currency_of(clearing)],
@@ -100,7 +101,7 @@ def _paid(site: FrappeSite, clearing: str, invoices: Sequence[str]) -> list[tupl
 		" (SELECT SUM(a.allocated_amount) FROM `tabPayment Entry Reference` a WHERE a.parent = p.name),"
 		" p.unallocated_amount, p.payment_type, p.received_amount, p.paid_amount"
 		" FROM `tabPayment Entry Reference` r JOIN `tabPayment Entry` p ON p.name = r.parent AND p.docstatus = 1"
-		f" WHERE r.reference_doctype = 'Sales Invoice' AND r.reference_name IN ({_marks(invoices)})"
+		f" WHERE r.reference_doctype = 'Sales Invoice' AND r.reference_name IN ({marks(invoices)})"
 		" AND (p.payment_type = 'Receive' AND p.paid_to = %s OR p.payment_type = 'Pay' AND p.paid_from = %s)",
 		[*invoices, clearing, clearing],
 	):
@@ -111,7 +112,7 @@ def _paid(site: FrappeSite, clearing: str, invoices: Sequence[str]) -> list[tupl
 	for invoice, amount in site.db.rows(
 		"SELECT a.reference_name, a.credit_in_account_currency - a.debit_in_account_currency"
 		" FROM `tabJournal Entry Account` a JOIN `tabJournal Entry` j ON j.name = a.parent AND j.docstatus = 1"
-		f" WHERE a.reference_type = 'Sales Invoice' AND a.reference_name IN ({_marks(invoices)})"
+		f" WHERE a.reference_type = 'Sales Invoice' AND a.reference_name IN ({marks(invoices)})"
 		" AND a.account_currency = %s AND (EXISTS (SELECT c.name FROM `tabJournal Entry Account` c"
 		" WHERE c.parent = j.name AND c.account = %s)"
 		# A payout of which clearing got and gave the same has no row of it.
@@ -128,16 +129,12 @@ def settled_of(site: FrappeSite, store: str, ids: Sequence[str]) -> dict[str, li
 	for order_id, settlement_id, gross in site.db.rows(
 		f"SELECT l.order_id, p.settlement_id, l.gross FROM `tab{LINE}` l JOIN `tab{PAYOUT}` p ON p.name = l.parent"
 		" JOIN `tabJournal Entry` j ON j.name = p.journal_entry AND j.docstatus = 1"
-		f" WHERE l.order_id IN ({_marks(ids)}) AND l.parenttype = %s AND p.store = %s"
+		f" WHERE l.order_id IN ({marks(ids)}) AND l.parenttype = %s AND p.store = %s"
 		" ORDER BY p.paid_at",
 		[*ids, PAYOUT, store],
 	):
 		found.setdefault(order_id, []).append((settlement_id, exact(gross)))
 	return found
-
-
-def _marks(values: Sequence[str]) -> str:
-	return ", ".join(["%s"] * len(values))
 
 
 # -- accounts and currencies -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from marketplace_sync.erpnext.payout_books import ORDERS_PER_QUERY, accounts_of,
 from marketplace_sync.erpnext.payout_rows import LINE, PAYOUT, POSTED, exact
 from marketplace_sync.orders.payout import problem_of
 from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.sites.sql import pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ def differences(store: str, start: Any, end: Any) -> list[Difference]:
 	books = books_of(site, store, clearing, ids) if clearing else {}
 	settled = {
 		order_id: sum((gross for _settlement, gross in parts), Decimal(0))
-		for start_at in range(0, len(ids), ORDERS_PER_QUERY)
-		for order_id, parts in settled_of(site, store, ids[start_at : start_at + ORDERS_PER_QUERY]).items()
+		for piece in pieces(ids, ORDERS_PER_QUERY)
+		for order_id, parts in settled_of(site, store, piece).items()
 	}
 	found: list[Difference] = []
 	payouts: set[str] = set()

@@ -18,6 +18,7 @@ from marketplace_sync.erpnext.accounting_events import payout_changed
 from marketplace_sync.orders.payout import Matched, fees_of
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store
+from marketplace_sync.sites.sql import pieces
 
 PAYOUT, LINE = "Marketplace Payout", "Marketplace Payout Line"
 WAITING, ATTENTION, POSTED = "Waiting", "Needs Attention", "Posted"
@@ -79,8 +80,8 @@ def write_payout(site: FrappeSite, name: str, settlement: Settlement, source: st
 	)
 	old = site.db.rows(f"SELECT name FROM `tab{LINE}` WHERE parent = %s AND parenttype = %s", (name, PAYOUT))
 	names = sorted(row[0] for row in old)
-	for start in range(0, len(names), ROWS_PER_STATEMENT):
-		site.db.delete_many(LINE, names[start : start + ROWS_PER_STATEMENT])
+	for piece in pieces(names, ROWS_PER_STATEMENT):
+		site.db.delete_many(LINE, piece)
 	site.db.insert_many(
 		LINE,
 		(
@@ -144,11 +145,11 @@ def write_matched(
 		)
 		for (row, _line), one in zip(rows, matched, strict=True)
 	)
-	for start in range(0, len(values), ROWS_PER_STATEMENT):
+	for piece in pieces(values, ROWS_PER_STATEMENT):
 		site.db.update_many(
 			LINE,
 			("name", "marketplace_order", "invoice", "difference", "problem"),
-			values[start : start + ROWS_PER_STATEMENT],
+			piece,
 			"marketplace_order = NULLIF(v.marketplace_order, ''), sales_invoice = NULLIF(v.invoice, ''),"
 			" difference = v.difference, problem = v.problem",
 		)

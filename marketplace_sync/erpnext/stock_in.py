@@ -49,6 +49,7 @@ from marketplace_sync.erpnext.booking import lock_bins
 from marketplace_sync.erpnext.reasons import advice
 from marketplace_sync.sites.frappe_site import is_retriable
 from marketplace_sync.sites.port import Site
+from marketplace_sync.sites.sql import pieces
 from marketplace_sync.words import plain
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ READING, PREVIEW, DONE, NOTHING, FAILED = "Reading", "Preview", "Booked", "Nothi
 ITEMS_AT_ONCE = 100
 """Of a submitted reconciliation: their sales wait while it is submitted. A warehouse with more gets several."""
 ATTEMPTS = 5
-ROWS_PER_STATEMENT = 1_000
 PASSING = (Outcome.REFUSED, Outcome.THROTTLED, Outcome.AMBIGUOUS)
 THE_COST = "The service's cost"
 
@@ -319,7 +319,7 @@ def _moved(stamp: str, warehouses: Sequence[str], items: Sequence[str] = ()) -> 
 def _problems(items: Sequence[str], warehouses: Sequence[str]) -> dict[Pair, str]:
 	"""Why ERPNext can't take over a quantity of these; under (item, '') for every warehouse."""
 	problems: dict[Pair, str] = {}
-	for some in _pieces(items):
+	for some in pieces(items):
 		for item, batches, serials, disabled, keeps_stock, over in frappe.db.sql(
 			"SELECT name, has_batch_no, has_serial_no, disabled, is_stock_item, end_of_life FROM tabItem WHERE name IN %s",
 			(tuple(some),),
@@ -350,7 +350,7 @@ def _problems(items: Sequence[str], warehouses: Sequence[str]) -> dict[Pair, str
 def _rates(items: Sequence[str], warehouses: Sequence[str], company: str) -> dict[Pair, Decimal]:
 	"""The item's own valuation rate: in the warehouse, else in another of the company's, else the Item's."""
 	rates: dict[Pair, Decimal] = {}
-	for some in _pieces(items):
+	for some in pieces(items):
 		here, anywhere = {}, {}
 		for item, warehouse, rate in frappe.db.sql(
 			"SELECT b.item_code, b.warehouse, b.valuation_rate FROM tabBin b JOIN tabWarehouse w ON w.name = b.warehouse"
@@ -612,12 +612,12 @@ def _insert_rows(site: Site, parent: str, judged: Sequence[Judged]) -> None:
 		)
 		for at, one in enumerate(judged, 1)
 	]  # fmt: skip
-	for some in _pieces(rows):
+	for some in pieces(rows):
 		site.db.insert_many(ROW, columns, some)
 
 
 def _mark(parent: str, reasons: dict[str, str], state: str, reconciliation: str = "") -> None:
-	for some in _pieces(sorted(reasons.items())):
+	for some in pieces(sorted(reasons.items())):
 		for name, why in some:
 			frappe.db.sql(
 				f"UPDATE `tab{ROW}` SET state = %s, reason = %s, stock_reconciliation = %s WHERE name = %s AND parent = %s",
@@ -670,8 +670,3 @@ def _forget() -> None:
 
 def _decimal(value: Any) -> Decimal:
 	return Decimal(repr(flt(value, 9)))
-
-
-def _pieces(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-	for at in range(0, len(values), ROWS_PER_STATEMENT):
-		yield values[at : at + ROWS_PER_STATEMENT]

@@ -18,13 +18,14 @@ from marketplace_sync.connectors.base import (
 	ServiceError,
 )
 from marketplace_sync.connectors.http import is_interrupt
+from marketplace_sync.coordination import outbox
+from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.listings import matching
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.listings.matching import TABLE, MatchReport
 from marketplace_sync.sites.port import Site, Store
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.words import plain
 
 OVERLAP = 900.0
@@ -195,7 +196,7 @@ def _save_once(site: Site, store: str, rows: dict[str, CatalogueRow], touched: s
 	existing: dict[str, tuple[_Known, str]] = {}
 	for name, item, fulfilled, *told in db.rows(
 		"SELECT name, item, fulfilled_by_marketplace, seller_sku, title, remote_status, storefronts, remote_locations"
-		f" FROM `tab{TABLE}` WHERE name IN ({', '.join(['%s'] * len(rows))})",
+		f" FROM `tab{TABLE}` WHERE name IN ({marks(rows)})",
 		list(rows),
 	):
 		existing[name] = (_Known(*(text or "" for text in told), fulfilled=fulfilled), item or "")
@@ -264,11 +265,11 @@ def _mark_deleted(site: Site, store: str, started: float, seen: int) -> int:
 			f"The marketplace says that the shop has no products at all, and {len(names)} are known here."
 			" Nothing was marked as deleted; look at the shop's seller centre, then refresh the catalogue again.",
 		)
-	for start in range(0, len(names), 1_000):
+	for piece in pieces(names):
 		site.db.update_many(
 			TABLE,
 			("name", "status", "started"),
-			[(name, RemoteStatus.DELETED.value, started) for name in names[start : start + 1_000]],
+			[(name, RemoteStatus.DELETED.value, started) for name in piece],
 			"remote_status = v.status",
 			"t.seen_at < v.started",
 		)

@@ -15,11 +15,12 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from marketplace_sync.availability.items import ItemFacts, read_factors, read_items
+from marketplace_sync.coordination import outbox
+from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.listings.switches import SYSTEM, follow_mapping
 from marketplace_sync.sites.port import Database, Row, Site
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.availability import ItemFacts, read_factors, read_items
-from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.sites.sql import marks, pieces
 
 TABLE = "Marketplace Listing"
 LISTINGS_PER_BATCH = 1_000
@@ -207,11 +208,11 @@ def match_items(site: Site, items: Collection[str]) -> MatchReport:
 	wanted = {item for item in items if item}
 	site.db.commit()
 	found: dict[str, _Listing] = {}
-	for marks, piece in _pieces(wanted):
+	for piece in pieces(sorted(wanted)):
 		# Two statements: an OR over two columns would use neither index.
 		for column in ("seller_sku", "item"):
 			for row in _listings(
-				site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE {column} IN ({marks})", piece)
+				site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE {column} IN ({marks(piece)})", piece)
 			):
 				if row.sku in wanted or row.item in wanted:
 					found[row.name] = row
@@ -234,13 +235,15 @@ def match_listings(site: Site, store: str, names: Collection[str]) -> MatchRepor
 	report = MatchReport()
 	site.db.commit()
 	found: dict[str, _Listing] = {}
-	for marks, piece in _pieces(names):
-		rows = _listings(site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks})", piece))
+	for piece in pieces(sorted(names)):
+		rows = _listings(
+			site.db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks(piece)})", piece)
+		)
 		found.update((row.name, row) for row in rows)
-	for marks, piece in _pieces({row.sku for row in found.values() if row.sku}):
+	for piece in pieces(sorted({row.sku for row in found.values() if row.sku})):
 		rows = _listings(
 			site.db.rows(
-				f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE seller_sku IN ({marks}) AND store = %s",
+				f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE seller_sku IN ({marks(piece)}) AND store = %s",
 				[*piece, store],
 			)
 		)
@@ -252,8 +255,8 @@ def match_listings(site: Site, store: str, names: Collection[str]) -> MatchRepor
 def _settle_all(site: Site, listings: Iterable[_Listing], report: MatchReport) -> None:
 	codes = _Codes(site.db)
 	ordered = sorted(listings, key=lambda row: row.name)
-	for start in range(0, len(ordered), LISTINGS_PER_BATCH):
-		_settle(site, ordered[start : start + LISTINGS_PER_BATCH], codes, report)
+	for piece in pieces(ordered, LISTINGS_PER_BATCH):
+		_settle(site, piece, codes, report)
 	site.wake(sorted(report.stores))
 
 
@@ -345,17 +348,16 @@ def _judge(
 def _claim(db: Database, names: Sequence[str]) -> dict[str, _Listing]:
 	"""Lock the listings until the next commit and read them. In a new transaction that is as they are now."""
 	db.update_many(TABLE, ("name",), [(name,) for name in names], "idx = t.idx")
-	marks = ", ".join(["%s"] * len(names))
-	rows = db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks})", names)
+	rows = db.rows(f"SELECT {_COLUMNS} FROM `tab{TABLE}` WHERE name IN ({marks(names)})", names)
 	return {row.name: row for row in _listings(rows)}
 
 
 def _twins(db: Database, skus: Collection[str]) -> dict[tuple[str, str], list[str]]:
 	"""(store, SKU) -> the listings that have it, where there are several; deleted ones do not count."""
 	found: dict[tuple[str, str], list[str]] = {}
-	for marks, piece in _pieces(skus):
+	for piece in pieces(sorted(skus)):
 		for name, store, sku in db.rows(
-			f"SELECT name, store, seller_sku FROM `tab{TABLE}` WHERE seller_sku IN ({marks})"
+			f"SELECT name, store, seller_sku FROM `tab{TABLE}` WHERE seller_sku IN ({marks(piece)})"
 			" AND COALESCE(remote_status, '') <> %s ORDER BY name",
 			[*piece, DELETED],
 		):
@@ -428,7 +430,7 @@ def check_mapping(db: Database, item: str, uom: str = "") -> None:
 		raise ValueError(f"Item: {item!r} is a template and has no stock itself. Choose one of its variants.")
 	if uom and uom != facts.stock_uom:
 		factors = read_factors(db, [facts])
-		if (factors.get((item, uom)) or factors.get((facts.variant_of, uom)) or 0) <= 0:
+		if facts.factor(uom, factors) <= 0:
 			known = sorted({unit for _owner, unit in factors} | {facts.stock_uom})
 			raise ValueError(
 				f"UOM: Item {item!r} has no conversion factor for {uom!r}. Add the unit to the Item's table of units,"
@@ -439,10 +441,3 @@ def check_mapping(db: Database, item: str, uom: str = "") -> None:
 # -- small things ------------------------------------------------------------------------------------------------------
 def _listings(rows: Iterable[Row]) -> list[_Listing]:
 	return [_Listing(row[0], *(value or "" for value in row[1:])) for row in rows]
-
-
-def _pieces(values: Collection[str]) -> Iterable[tuple[str, list[str]]]:
-	ordered = sorted(values)
-	for start in range(0, len(ordered), LISTINGS_PER_BATCH):
-		piece = ordered[start : start + LISTINGS_PER_BATCH]
-		yield ", ".join(["%s"] * len(piece)), piece

@@ -22,14 +22,14 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from marketplace_sync.coordination import outbox
+from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.sites.port import Database, Row, Site
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.sites.sql import marks, pieces
 
 SYSTEM = "System"
 """As `disabled_by` and `mapped_by`: the system decided, and may decide anew."""
 TABLE = "Marketplace Item Detail"
-ITEMS_PER_QUERY = 1_000
 _LISTING = "`tabMarketplace Listing`"
 
 
@@ -68,10 +68,10 @@ def switched_off(db: Database, store: str, items: Collection[str]) -> dict[str, 
 	"""Which of the items are switched off in the store: item -> who, when and why, for people."""
 	found: dict[str, str] = {}
 	wanted = set(items)
-	for marks, piece in _pieces(wanted):
+	for piece in pieces(sorted(wanted)):
 		for item, by, at, why in db.rows(
 			f"SELECT parent, disabled_by, disabled_at, disabled_reason FROM `tab{TABLE}` WHERE parenttype = 'Item'"
-			f" AND parent IN ({marks}) AND store = %s AND disable_stock_update = 1",
+			f" AND parent IN ({marks(piece)}) AND store = %s AND disable_stock_update = 1",
 			[*piece, store],
 		):
 			if item in wanted:
@@ -109,14 +109,13 @@ def follow_mapping(
 	many switches were ticked.
 	"""
 	ticked = 0
-	for marks, piece in _pieces(items):
-		ticked += _follow(site, marks, piece, broken_off, rules)
+	for piece in pieces(sorted(items)):
+		ticked += _follow(site, piece, broken_off, rules)
 	return ticked
 
 
 def _follow(
 	site: Site,
-	marks: str,
 	items: list[str],
 	broken_off: Mapping[tuple[str, str], str],
 	rules: Mapping[str, bool],
@@ -125,11 +124,11 @@ def _follow(
 	wanted = set(items)
 	listed: dict[tuple[str, str], set[str]] = {}
 	for item, store, sku in db.rows(
-		f"SELECT item, store, seller_sku FROM {_LISTING} WHERE item IN ({marks})", items
+		f"SELECT item, store, seller_sku FROM {_LISTING} WHERE item IN ({marks(items)})", items
 	):
 		if item in wanted:
 			listed.setdefault((item, store), set()).add(sku or "")
-	details, surplus = _read_details(db, marks, items)
+	details, surplus = _read_details(db, items)
 	last: dict[str, int] = {}
 	for row in details.values():
 		last[row.item] = last.get(row.item, 0) + 1
@@ -177,7 +176,7 @@ def set_switch(site: Site, item: str, store: str, disabled: bool, by: str, why: 
 		raise ValueError("By: the user who decides is needed.")
 	title = site.store(store).title
 	site.db.commit()
-	details, _surplus = _read_details(site.db, "%s", [item])
+	details, _surplus = _read_details(site.db, [item])
 	row = details.get((item, store))
 	skus = {
 		sku or ""
@@ -208,16 +207,16 @@ def order_matched(site: Site, store: str, items: Collection[str]) -> int:
 	unticked: list[tuple[str, str]] = []
 	changes: list[Row] = []
 	now_text = site.stamp(site.now())
-	for marks, piece in _pieces(items):
+	for piece in pieces(sorted(items)):
 		off = site.db.rows(
-			f"SELECT parent FROM `tab{TABLE}` WHERE parenttype = 'Item' AND parent IN ({marks}) AND store = %s"
+			f"SELECT parent FROM `tab{TABLE}` WHERE parenttype = 'Item' AND parent IN ({marks(piece)}) AND store = %s"
 			" AND disable_stock_update = 1 AND disabled_by = %s",
 			[*piece, store, SYSTEM],
 		)
 		ticked = [item for (item,) in off if item in items]
 		if not ticked:
 			continue
-		details, _surplus = _read_details(site.db, ", ".join(["%s"] * len(ticked)), ticked)
+		details, _surplus = _read_details(site.db, ticked)
 		for item in sorted(ticked):
 			row = details[item, store]
 			if (
@@ -258,9 +257,7 @@ def _announce(site: Site, pairs: Collection[tuple[str, str]], cause: str) -> Non
 	)
 
 
-def _read_details(
-	db: Database, marks: str, items: list[str]
-) -> tuple[dict[tuple[str, str], _Detail], list[str]]:
+def _read_details(db: Database, items: list[str]) -> tuple[dict[tuple[str, str], _Detail], list[str]]:
 	"""The rows by (item, store), and the names of surplus ones: two workers may have added the same at once.
 
 	Of two the one that is ticked counts, by a user before by the system.
@@ -270,7 +267,7 @@ def _read_details(
 	wanted = set(items)
 	rows = db.rows(
 		"SELECT name, parent, store, seller_sku, disable_stock_update, disabled_by, decided_sku"
-		f" FROM `tab{TABLE}` WHERE parenttype = 'Item' AND parent IN ({marks})",
+		f" FROM `tab{TABLE}` WHERE parenttype = 'Item' AND parent IN ({marks(items)})",
 		items,
 	)
 	found = [
@@ -311,10 +308,3 @@ def _insert(db: Database, rows: list[Row]) -> None:
 
 def _joined(skus: Iterable[str]) -> str:
 	return ", ".join(sorted(sku for sku in skus if sku))
-
-
-def _pieces(items: Collection[str]) -> Iterable[tuple[str, list[str]]]:
-	ordered = sorted(items)
-	for start in range(0, len(ordered), ITEMS_PER_QUERY):
-		piece = ordered[start : start + ITEMS_PER_QUERY]
-		yield ", ".join(["%s"] * len(piece)), piece

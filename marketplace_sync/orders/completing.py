@@ -11,6 +11,7 @@ from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.orders.importing import authorised, pace_of
 from marketplace_sync.orders.inbox import ORDER, shown, snapshot_of
 from marketplace_sync.sites.port import Site, Store
+from marketplace_sync.sites.sql import marks, pieces
 
 ORDERS_PER_BATCH = 50
 
@@ -28,18 +29,16 @@ def complete(
 	if not names or connector_class.complete_orders is Connector.complete_orders:
 		return
 	site.db.commit()
-	marks = ", ".join(["%s"] * len(names))
 	lacking: list[tuple[str, str, RemoteOrder]] = []
 	for name, fingerprint, furthest, left, snapshot in site.db.rows(
-		f"SELECT name, fingerprint, furthest, has_left, snapshot FROM `tab{ORDER}` WHERE name IN ({marks})",
+		f"SELECT name, fingerprint, furthest, has_left, snapshot FROM `tab{ORDER}` WHERE name IN ({marks(names)})",
 		list(names),
 	):
 		order = connector_class.parse_order(json.loads(snapshot))
 		if order.total is None and needed(order, furthest, bool(left)):
 			lacking.append((name, fingerprint, order))
 	site.db.commit()
-	for start in range(0, len(lacking), ORDERS_PER_BATCH):
-		batch = lacking[start : start + ORDERS_PER_BATCH]
+	for batch in pieces(lacking, ORDERS_PER_BATCH):
 		whole = authorised(
 			site,
 			store,

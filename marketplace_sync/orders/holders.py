@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from marketplace_sync.orders.held import TABLE
+from marketplace_sync.availability.held import TABLE
 from marketplace_sync.orders.inbox import ORDER, WAITING
 from marketplace_sync.sites.port import Database
+from marketplace_sync.sites.sql import marks
 
 MOST_SHOWN = 20
 
@@ -38,9 +39,9 @@ def holders(
 	"""The orders of all stores that hold any of these items, the oldest first; in these warehouses, or in any."""
 	if not items:
 		return []
-	where = f"h.item_code IN ({_marks(items)})"
+	where = f"h.item_code IN ({marks(items)})"
 	if warehouses:
-		where += f" AND h.warehouse IN ({_marks(warehouses)})"
+		where += f" AND h.warehouse IN ({marks(warehouses)})"
 	found = db.rows(
 		"SELECT h.marketplace_order, o.order_id, o.store, s.customer_name, s.customer, h.item_code, SUM(h.qty), o.state,"
 		f" o.status, o.reason FROM `tab{TABLE}` h"
@@ -72,7 +73,3 @@ def _why(state: str, status: str, reason: str) -> str:
 	if state == WAITING:
 		return "it waits for its turn."
 	return f"the store's Status Table asks for nothing that books stock at {status}."
-
-
-def _marks(values: Collection[object]) -> str:
-	return ", ".join(["%s"] * len(values))

@@ -16,17 +16,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from marketplace_sync.availability import held
 from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder, is_order_id
+from marketplace_sync.coordination import outbox
+from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.listings import switches
-from marketplace_sync.orders import held, own_sale
+from marketplace_sync.orders import own_sale
 from marketplace_sync.orders.amounts import LARGEST, units_of
 from marketplace_sync.orders.booking import uncarried
 from marketplace_sync.orders.lines import Resolved, resolve
 from marketplace_sync.orders.status import LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.outbox import OutboxRow
+from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.words import plain
 
 ORDER = "Marketplace Order"
@@ -162,9 +164,7 @@ def receive(
 		if order_name(store.name, order.order_id) in here:
 			keep(order)
 	received = Received(seen=len(latest))
-	ids = sorted(latest)
-	for start_at in range(0, len(ids), ORDERS_PER_TRANSACTION):
-		piece = [latest[order_id] for order_id in ids[start_at : start_at + ORDERS_PER_TRANSACTION]]
+	for piece in pieces([latest[order_id] for order_id in sorted(latest)], ORDERS_PER_TRANSACTION):
 		alike = len({order.order_id.casefold() for order in piece}) < len(piece)
 		error = None if alike else _try(site, store, piece, fetched_at, source, ahead, received)
 		if not (alike or error):
@@ -182,11 +182,10 @@ def _are_here(db: Database, store: Store, orders: Sequence[RemoteOrder]) -> set[
 	names = sorted({order_name(store.name, order.order_id) for order in orders})
 	db.commit()
 	found: set[str] = set()
-	for start in range(0, len(names), ORDERS_PER_TRANSACTION):
-		piece = names[start : start + ORDERS_PER_TRANSACTION]
-		marks = ", ".join(["%s"] * len(piece))
+	for piece in pieces(names, ORDERS_PER_TRANSACTION):
 		found |= {
-			name for (name,) in db.rows(f"SELECT name FROM `tab{ORDER}` WHERE name IN ({marks})", piece)
+			name
+			for (name,) in db.rows(f"SELECT name FROM `tab{ORDER}` WHERE name IN ({marks(piece)})", piece)
 		}
 	db.commit()
 	return found
@@ -327,7 +326,7 @@ def _news(db: Database, by_name: dict[str, RemoteOrder], fetched_at: float) -> d
 	news = dict(by_name)
 	for name, updated_at, asked_at, text in db.rows(
 		"SELECT name, updated_at, fetched_at, fingerprint"
-		f" FROM `tab{ORDER}` WHERE name IN ({', '.join(['%s'] * len(by_name))})",
+		f" FROM `tab{ORDER}` WHERE name IN ({marks(by_name)})",
 		sorted(by_name),
 	):
 		if name not in by_name:
@@ -579,7 +578,7 @@ def _read_lines(db: Database, names: Sequence[str]) -> dict[tuple[str, str], _Li
 		(parent, line): _Line(warehouse or "", quantity, cancelled, returned)
 		for parent, line, warehouse, quantity, cancelled, returned in db.rows(
 			f"SELECT parent, line_id, warehouse, quantity, cancelled, returned FROM `tab{ITEM}`"
-			f" WHERE parent IN ({', '.join(['%s'] * len(names))}) AND parenttype = '{ORDER}'",
+			f" WHERE parent IN ({marks(names)}) AND parenttype = '{ORDER}'",
 			list(names),
 		)
 	}
@@ -591,8 +590,7 @@ def write_lines(db: Database, lines: dict[str, list[Resolved]], stamp: str) -> N
 	old = [
 		row[0]
 		for row in db.rows(
-			f"SELECT name FROM `tab{ITEM}` WHERE parent IN ({', '.join(['%s'] * len(names))})"
-			f" AND parenttype = '{ORDER}'",
+			f"SELECT name FROM `tab{ITEM}` WHERE parent IN ({marks(names)}) AND parenttype = '{ORDER}'",
 			names,
 		)
 	]
@@ -717,9 +715,8 @@ def forget_buyers(db: Database, before: str) -> None:
 	Commits."""
 	names = db.rows(f"SELECT name FROM `tab{ORDER}` WHERE modified < %s AND buyer <> ''", (before,))
 	db.commit()
-	for start in range(0, len(names), ORDERS_PER_TRANSACTION):
-		piece = sorted((name, "") for (name,) in names[start : start + ORDERS_PER_TRANSACTION])
-		db.update_many(ORDER, ("name", "buyer"), piece, "buyer = v.buyer")
+	for piece in pieces(sorted(names), ORDERS_PER_TRANSACTION):
+		db.update_many(ORDER, ("name", "buyer"), [(name, "") for (name,) in piece], "buyer = v.buyer")
 		db.commit()
 
 
@@ -731,7 +728,7 @@ def look_again(db: Database, now: float, stores: Collection[str] = ()) -> int:
 	"""
 	where = f"state = '{ATTENTION}' AND due_at > %s"
 	if stores:
-		where = f"({where} OR state = '{UP_TO_DATE}' AND holding = 1) AND store IN ({', '.join(['%s'] * len(stores))})"
+		where = f"({where} OR state = '{UP_TO_DATE}' AND holding = 1) AND store IN ({marks(stores)})"
 	# Found without a lock, and each locked by itself: an UPDATE with these conditions would lock whatever it passes.
 	names = db.rows(f"SELECT name FROM `tab{ORDER}` WHERE {where}", (now, *sorted(stores)))
 	return db.update_many(

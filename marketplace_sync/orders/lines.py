@@ -12,13 +12,15 @@ first that has enough left, else the one with the most.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from marketplace_sync.availability.items import read_factors, read_items, read_sold
+from marketplace_sync.availability.quantities import read_stock
 from marketplace_sync.connectors.orders import OrderLine, OrderStatus, RemoteOrder
 from marketplace_sync.sites.port import Database, Store
-from marketplace_sync.stock.availability import ItemFacts, read_factors, read_items, read_parts, read_stock
+from marketplace_sync.sites.sql import marks
 
 LISTING = "Marketplace Listing"
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -82,7 +84,7 @@ def _find_items(db: Database, store: Store, lines: Sequence[Resolved]) -> None:
 		if values:
 			rows += db.rows(
 				"SELECT name, external_product_id, external_sku_id, seller_sku, item, uom"
-				f" FROM `tab{LISTING}` WHERE store = %s AND {column} IN ({_marks(values)})",
+				f" FROM `tab{LISTING}` WHERE store = %s AND {column} IN ({marks(values)})",
 				(store.name, *values),
 			)
 	by_ids = {(row[1] or "", row[2] or ""): row for row in rows}
@@ -115,12 +117,7 @@ def _find_items(db: Database, store: Store, lines: Sequence[Resolved]) -> None:
 
 def _find_parts(db: Database, lines: Sequence[Resolved]) -> None:
 	codes = sorted({one.item for one in lines if one.item})
-	items = read_items(db, codes)
-	for bundle, component, quantity in read_parts(db, items):
-		items[bundle].parts[component] = items[bundle].parts.get(component, ZERO) + quantity
-	components = items | read_items(
-		db, sorted({part for facts in items.values() for part in facts.parts} - items.keys())
-	)
+	items = read_sold(db, codes)
 	factors = read_factors(db, [items[one.item] for one in lines if one.uom and one.item in items])
 	for one in lines:
 		if not one.item:
@@ -134,7 +131,7 @@ def _find_parts(db: Database, lines: Sequence[Resolved]) -> None:
 		if facts.template:
 			one.problem = f"Item {one.item} is a template: map the listing to one of its variants."
 			continue
-		factor = _factor(facts, one.uom, factors)
+		factor = facts.factor(one.uom, factors)
 		if factor <= 0:
 			one.problem = (
 				f"Item {one.item} has no conversion factor for {one.uom}: add it to the Item's units."
@@ -144,14 +141,8 @@ def _find_parts(db: Database, lines: Sequence[Resolved]) -> None:
 		one.parts = {
 			part: each * factor
 			for part, each in parts.items()
-			if each > 0 and part in components and components[part].keeps_stock
+			if each > 0 and part in items and items[part].keeps_stock
 		}
-
-
-def _factor(facts: ItemFacts, uom: str, factors: Mapping[tuple[str, str], Decimal]) -> Decimal:
-	if uom in ("", facts.stock_uom):
-		return ONE
-	return factors.get((facts.name, uom)) or factors.get((facts.variant_of, uom), ZERO)
 
 
 def _choose_warehouses(
@@ -194,7 +185,3 @@ def _fitting(
 		if spare(warehouse) >= 0:
 			return warehouse
 	return max(feeding, key=spare)
-
-
-def _marks(values: Collection[object]) -> str:
-	return ", ".join(["%s"] * len(values))

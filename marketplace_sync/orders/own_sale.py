@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from marketplace_sync.connectors.orders import RemoteOrder
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.orders.lines import Resolved
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.sites.sql import marks
 
 MARGIN_SECONDS = 10.0
 """An order counts as newer than a write when its time is later by so much: the difference of the clocks is measured to
@@ -69,7 +70,7 @@ def note(
 	return {
 		row[0]
 		for row in db.rows(
-			f"SELECT DISTINCT item FROM `tab{rows.TABLE}` WHERE name IN ({', '.join(['%s'] * len(names))})",
+			f"SELECT DISTINCT item FROM `tab{rows.TABLE}` WHERE name IN ({marks(names)})",
 			names,
 		)
 		if row[0]

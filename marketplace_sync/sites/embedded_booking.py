@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from marketplace_sync.availability import held
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
-from marketplace_sync.orders import held, inbox
+from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING

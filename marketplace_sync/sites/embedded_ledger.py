@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from marketplace_sync.coordination.outbox import SETTINGS, OutboxRow, record
 from marketplace_sync.sites.embedded_site import Bell, EmbeddedSite
-from marketplace_sync.stock.outbox import SETTINGS, OutboxRow, record
 
 COMPANY = "Embedded Company"
 ALL_WAREHOUSES = "All Warehouses"

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from marketplace_sync.connectors.base import Account, Capabilities, Connector, Tokens
+from marketplace_sync.coordination.outbox import SWITCH, OutboxRow, record
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
 from marketplace_sync.sites.threads import ThreadTransport
 from marketplace_sync.sites.tokens import rotate
-from marketplace_sync.stock.outbox import SWITCH, OutboxRow, record
 
 MEMORY = ":memory:"
 LOCK_WAIT = 30.0

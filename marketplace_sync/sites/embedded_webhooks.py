@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.orders.inbox import record_push
 from marketplace_sync.sites.embedded_site import EmbeddedSite
+from marketplace_sync.sites.sql import marks
 
 LARGEST_BODY = 64 * 1024
 """Bytes. The longest documented push is a few kilobytes."""
@@ -73,10 +74,9 @@ class Webhooks:
 		if not marketplaces:
 			return 404
 		connector, db = CONNECTORS[marketplaces[0]], self._own.db
-		marks = ", ".join(["%s"] * len(marketplaces))
 		apps = db.rows(
 			"SELECT DISTINCT app_id, app_secret FROM `tabCustomer Marketplace Settings`"
-			f" WHERE marketplace IN ({marks})",
+			f" WHERE marketplace IN ({marks(marketplaces)})",
 			marketplaces,
 		)
 		db.commit()
@@ -94,7 +94,7 @@ class Webhooks:
 			self.counted["unreadable"] += 1
 			return 200  # or it would come for ever
 		stores = db.rows(
-			f"SELECT name FROM `tabCustomer Marketplace Settings` WHERE marketplace IN ({marks}) AND shop_id = %s"
+			f"SELECT name FROM `tabCustomer Marketplace Settings` WHERE marketplace IN ({marks(marketplaces)}) AND shop_id = %s"
 			" AND import_orders = 1",
 			(*marketplaces, push.shop_id),
 		)

@@ -27,6 +27,7 @@ from marketplace_sync.connectors.http import is_loopback
 from marketplace_sync.sites.frappe_tokens import FrappeTokens, secret
 from marketplace_sync.sites.port import Row, Store
 from marketplace_sync.sites.settings import read_stores
+from marketplace_sync.sites.sql import marks
 from marketplace_sync.sites.threads import ThreadTransport
 from marketplace_sync.wake import wake_orders, wake_store
 
@@ -78,7 +79,7 @@ class FrappeDatabase:
 
 	def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 		if rows:
-			one = f"({', '.join(['%s'] * len(columns))})"
+			one = f"({marks(columns)})"
 			self.execute(
 				f"INSERT INTO `tab{table}` (`{'`, `'.join(columns)}`) VALUES {', '.join([one] * len(rows))}",
 				[value for row in rows for value in row],
@@ -87,7 +88,7 @@ class FrappeDatabase:
 	def insert_missing(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> int:
 		if not rows:
 			return 0
-		one = f"({', '.join(['%s'] * len(columns))})"
+		one = f"({marks(columns)})"
 		# Not INSERT IGNORE, which would swallow every other error as well.
 		return self.execute(
 			f"INSERT INTO `tab{table}` (`{'`, `'.join(columns)}`) VALUES {', '.join([one] * len(rows))}"
@@ -136,7 +137,7 @@ def _given(columns: Sequence[str], rows: Sequence[Row]) -> str:
 		is_text = any(isinstance(row[index], str) for row in rows)
 		value = f"CONVERT(%s USING utf8mb4) COLLATE {_COLLATION}" if is_text else "%s"
 		first.append(f"{value} AS given_{column}")
-	other = f" UNION ALL SELECT {', '.join(['%s'] * len(columns))}"
+	other = f" UNION ALL SELECT {marks(columns)}"
 	return f"SELECT {', '.join(first)}{other * (len(rows) - 1)}"
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from marketplace_sync.connectors.base import ListingRef, Outcome, ReadResult, ServiceError, patiently
 from marketplace_sync.coordination.rate import SitePace, normal_rate
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing, read_listings
 from marketplace_sync.orders.importing import poll
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.stock.fold import EVENT
-from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.sync_log import log_row, write_log
 from marketplace_sync.stock.turn import STATE
 
@@ -77,12 +78,11 @@ def audit(
 	if part is not None:
 		names = [name for name in names if sum(name.encode()) % PARTS == part % PARTS]
 	done = 0
-	for start in range(0, len(names), PIECE):
-		piece = names[start : start + PIECE]
-		marks = ", ".join(["%s"] * len(piece))
+	for piece in pieces(names, PIECE):
 		read_at = site.now()
 		found = {
-			row.name: row for row in read_listings(site.db, f"name IN ({marks}) AND priority = 0", piece)
+			row.name: row
+			for row in read_listings(site.db, f"name IN ({marks(piece)}) AND priority = 0", piece)
 		}
 		site.db.commit()
 		done += len(piece) - len(found)
@@ -188,11 +188,10 @@ def _look_below(
 	What is not explained by orders is sent, whatever the number is by now. Without the orders it is only reported.
 	"""
 	now = site.now()
-	marks = ", ".join(["%s"] * len(listings))
 	present = {
 		name: more
 		for name, *more in site.db.rows(
-			f"SELECT name, acked_qty, verify, sent_at FROM `tab{rows.TABLE}` WHERE name IN ({marks})",
+			f"SELECT name, acked_qty, verify, sent_at FROM `tab{rows.TABLE}` WHERE name IN ({marks(listings)})",
 			[listing.name for listing in listings],
 		)
 	}

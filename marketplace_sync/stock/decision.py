@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from marketplace_sync.availability.offers import Offer
 from marketplace_sync.connectors.base import Capabilities, RemoteStatus
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing, split_text
 from marketplace_sync.sites.port import Store
-from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.availability import Offer
-from marketplace_sync.stock.listing import Listing, split_text
 
 SEND_IT, SKIP_IT, READ_IT, HOLD_IT = "send", "no call needed", "read back", "hold"
 

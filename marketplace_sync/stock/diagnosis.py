@@ -11,15 +11,17 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from marketplace_sync.availability.items import read_items, read_parts
+from marketplace_sync.availability.offers import Offer, read_offers
 from marketplace_sync.connectors.base import RemoteStatus
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing, read_listings
 from marketplace_sync.listings.matching import near_misses
 from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.orders.holders import MOST_SHOWN, Holder, holders
 from marketplace_sync.sites.port import Site, Store
-from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.availability import Offer, read_items, read_offers, read_parts
+from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock.decision import decide
-from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.status import SYNCED, UNMAPPED, listing_state
 
 _OUR_REASONS = frozenset((
@@ -505,7 +507,7 @@ def _read_holders(site: Site, items: list[str], store: Store) -> tuple[Holder, .
 def _read_unfolded(site: Site, items: list[str], store: str) -> _Unfolded | None:
 	found = site.db.rows(
 		"SELECT at, cause FROM `tabMarketplace Outbox`"
-		f" WHERE item_code IN ('', {', '.join(['%s'] * len(items))}) AND store IN ('', %s) ORDER BY at LIMIT 1",
+		f" WHERE item_code IN ('', {marks(items)}) AND store IN ('', %s) ORDER BY at LIMIT 1",
 		[*items, store],
 	)
 	return _Unfolded(found[0][0], found[0][1] or "") if found else None
@@ -530,7 +532,7 @@ _DEFAULTS = (0.0, "", 0, "", 0.0, 0.0, "", "")
 def _read_shown(site: Site, names: list[str]) -> dict[str, _Shown]:
 	found = site.db.rows(
 		"SELECT name, reason, acked_at, remote_qty, remote_at, seen_at, storefronts, mapped_by"
-		f" FROM `tab{rows.TABLE}` WHERE name IN ({', '.join(['%s'] * len(names))})",
+		f" FROM `tab{rows.TABLE}` WHERE name IN ({marks(names)})",
 		names,
 	)
 	return {

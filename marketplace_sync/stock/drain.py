@@ -18,8 +18,8 @@ from collections.abc import Callable
 from functools import partial
 
 from marketplace_sync.coordination import lease, rate
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.plan import Planner, reference

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 
+from marketplace_sync.coordination import outbox
+from marketplace_sync.listings import listing
 from marketplace_sync.listings.matching import match_items
 from marketplace_sync.orders.inbox import look_again
 from marketplace_sync.sites.port import Database, Site
-from marketplace_sync.stock import listing, outbox
+from marketplace_sync.sites.sql import marks, pieces
 
 EVENT, RESYNC = 1, 2
 """Priorities: 0 is nothing to send; an event goes before a resync."""
@@ -156,11 +158,11 @@ def _fold_items(site: Site, rows: Sequence[tuple]) -> set[str]:
 	db.commit()  # the changes meet the present, not the snapshot of the reads
 	now = site.now()
 	names = sorted(effects)
-	for start in range(0, len(names), LISTINGS_PER_UPDATE):
+	for piece in pieces(names, LISTINGS_PER_UPDATE):
 		db.update_many(
 			_LISTING,
 			_VALUES,
-			[(name, now, *astuple(effects[name])) for name in names[start : start + LISTINGS_PER_UPDATE]],
+			[(name, now, *astuple(effects[name])) for name in piece],
 			_SET,
 		)
 	site.checkpoint("fold: listings touched")
@@ -235,9 +237,8 @@ def _touch_store(site: Site, store: str, effect: _Effect, claimed: Sequence[str]
 			" WHERE t.store = %s AND t.name >= %s AND t.name <= %s",
 			(effect.cause, store, first, after),
 		)
-		marks = ", ".join(["%s"] * len(claimed))
 		db.execute(
-			f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name IN ({marks})",
+			f"UPDATE `tab{_OUTBOX}` SET claimed_until = %s WHERE name IN ({marks(claimed)})",
 			(now + CLAIM_SECONDS, *claimed),
 		)
 		db.commit()
@@ -247,8 +248,9 @@ def _touch_store(site: Site, store: str, effect: _Effect, claimed: Sequence[str]
 def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str]]:
 	"""(listing, store, item that changed) for the items themselves and for the bundles that they are part of."""
 	items = sorted(items)
-	marks = ", ".join(["%s"] * len(items))
-	found = list(db.rows(f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({marks})", items))
+	found = list(
+		db.rows(f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({marks(items)})", items)
+	)
 	# MariaDB compares without regard to case: an item code is found under the spelling of the listing.
 	spelling = {item.casefold(): item for item in items}
 	found = [
@@ -257,7 +259,7 @@ def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str
 	bundles = db.rows(
 		"SELECT b.new_item_code, c.item_code FROM `tabProduct Bundle Item` c"
 		" JOIN `tabProduct Bundle` b ON b.name = c.parent"
-		f" WHERE c.item_code IN ({marks})",
+		f" WHERE c.item_code IN ({marks(items)})",
 		items,
 	)
 	if bundles:
@@ -266,7 +268,7 @@ def _listings_of(db: Database, items: Iterable[str]) -> list[tuple[str, str, str
 			parts.setdefault(bundle, []).append(spelling.get(component.casefold(), component))
 		names = sorted(parts)
 		rows = db.rows(
-			f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({', '.join(['%s'] * len(names))})",
+			f"SELECT name, store, item FROM `tab{_LISTING}` WHERE item IN ({marks(names)})",
 			names,
 		)
 		found += [

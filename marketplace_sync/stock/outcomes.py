@@ -9,9 +9,9 @@ import random
 from dataclasses import dataclass, replace
 
 from marketplace_sync.connectors.base import Outcome, RowResult
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing, split_text
 from marketplace_sync.stock.decision import RETRY_PARKED, Decision, bound_reason
-from marketplace_sync.stock.listing import Listing, split_text
 
 
 @dataclass(frozen=True, slots=True)

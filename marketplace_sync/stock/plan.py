@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from marketplace_sync.availability.offers import Offer, read_offers
 from marketplace_sync.connectors.base import ListingRef, Outcome, ServiceError, StockLine
 from marketplace_sync.coordination import lease, rate
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing, read_listings
 from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.orders.importing import PASSING, look, note_error, unexpected
 from marketplace_sync.orders.inbox import Received, is_no_fault
-from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.availability import Offer, read_offers
+from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, Decision, decide
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.listing import Listing, read_listings
 from marketplace_sync.stock.turn import STATE, Call, Planned, Turn
 
 LISTINGS_PER_SLICE = 1_000
@@ -244,10 +245,9 @@ class Planner:
 						products[product] = None
 		if not products:
 			return []
-		marks = ", ".join(["%s"] * len(products))
 		found = read_listings(
 			self.site.db,
-			f"store = %s AND external_product_id IN ({marks}) AND priority > 0 AND due_at <= %s"
+			f"store = %s AND external_product_id IN ({marks(products)}) AND priority > 0 AND due_at <= %s"
 			f" ORDER BY priority, due_at LIMIT {2 * LISTINGS_PER_SLICE}",
 			(turn.name, *products, now),
 		)

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from marketplace_sync.availability.offers import read_offers
+from marketplace_sync.coordination.outbox import MANUAL, RESYNC, OutboxRow, record
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import read_listings
 from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.sites.port import Database, Site
-from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.availability import read_offers
+from marketplace_sync.sites.sql import PIECE, pieces
 from marketplace_sync.stock.decision import HOLD_IT, decide
-from marketplace_sync.stock.listing import read_listings
-from marketplace_sync.stock.outbox import MANUAL, RESYNC, OutboxRow, record
-
-PIECE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,7 @@ def resync(
 		items = sorted(moved & {item} if item else moved)
 	count = 0
 	pending = [OutboxRow(code, store, kind, cause) for code in items]
-	for start in range(0, len(pending), PIECE):
-		piece = pending[start : start + PIECE]
+	for piece in pieces(pending):
 		record(site.db, site.now(), piece)
 		count += len(piece)
 	site.db.commit()

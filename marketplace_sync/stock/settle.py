@@ -9,12 +9,12 @@ from enum import Enum
 
 from marketplace_sync.connectors.base import CallResult, Outcome, ReadResult, RowResult, ServiceError
 from marketplace_sync.coordination import lease, rate
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import split_text
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.sites.port import Row
-from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.decision import RETRY_PARKED
 from marketplace_sync.stock.fold import REPEAT_SECONDS
-from marketplace_sync.stock.listing import split_text
 from marketplace_sync.stock.outcomes import Change, after, unsent
 from marketplace_sync.stock.sync_log import LogLine, log_row, write_log
 from marketplace_sync.stock.turn import STATE, Call, Planned, Turn

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from marketplace_sync.coordination.rate import current_rate, normal_rate
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.sites.port import Site
-from marketplace_sync.stock import listing as rows
 
 FOLDED_WITHIN = 30.0
 """Seconds. Workers fold what changed within a second of the commit. One that is alone may be busy for a slice of 20

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from marketplace_sync.coordination.outbox import MIDNIGHT, STOCK, SWEEP, OutboxRow, record
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.sites.port import Database, Row, Site
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import MIDNIGHT, STOCK, SWEEP, OutboxRow, record
-from marketplace_sync.stock.resync import PIECE, resync
+from marketplace_sync.stock.resync import resync
 from marketplace_sync.stock.turn import STATE
 
 OVERLAP = 900.0
@@ -59,8 +60,8 @@ def _find_moved(site: Site) -> int:
 	moved, seen = _newly_moved(db, site.stamp((swept or now) - OVERLAP))
 	db.commit()  # the changes below are to meet the present, not the snapshot of a long read
 	record(db, now, [OutboxRow(item, kind=STOCK, cause=SWEEP) for item in sorted(moved)])
-	for start in range(0, len(seen), PIECE):
-		db.update_many(rows.TABLE, ("name", "at"), seen[start : start + PIECE], "moved_at = v.at")
+	for piece in pieces(seen):
+		db.update_many(rows.TABLE, ("name", "at"), piece, "moved_at = v.at")
 	db.execute(f"UPDATE {STATE} SET swept_at = %s", (now,))
 	db.execute(
 		f"UPDATE {STATE} SET circuit_open = 0 WHERE circuit_open = 1 AND circuit_at < %s",
@@ -85,11 +86,9 @@ def _newly_moved(db: Database, since: str) -> tuple[set[str], list[Row]]:
 	unseen: set[str] = set()
 	seen: list[Row] = []
 	items = sorted(touched)
-	for start in range(0, len(items), PIECE):
-		piece = items[start : start + PIECE]
-		marks = ", ".join(["%s"] * len(piece))
+	for piece in pieces(items):
 		for name, item, at in db.rows(
-			f"SELECT name, item, moved_at FROM `tab{rows.TABLE}` WHERE item IN ({marks})", piece
+			f"SELECT name, item, moved_at FROM `tab{rows.TABLE}` WHERE item IN ({marks(piece)})", piece
 		):
 			listed.add(item)
 			if item in touched and at != touched[item]:

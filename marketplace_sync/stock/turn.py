@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from marketplace_sync.connectors.base import Connector, StockLine
+from marketplace_sync.listings.listing import Listing
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.stock.decision import Decision
-from marketplace_sync.stock.listing import Listing
 from marketplace_sync.stock.outcomes import Timing
 
 STATE = "`tabMarketplace Store State`"

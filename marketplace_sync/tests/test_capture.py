@@ -13,7 +13,7 @@ import pymysql
 from frappe.utils import background_jobs
 
 from marketplace_sync import events, jobs
-from marketplace_sync.stock import outbox
+from marketplace_sync.coordination import outbox
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.utils import SHOP, other_connection
 

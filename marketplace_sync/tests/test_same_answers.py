@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import frappe
 
+from marketplace_sync.availability.offers import read_offers
+from marketplace_sync.availability.quantities import read_stock
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.frappe_site import FrappeDatabase
-from marketplace_sync.stock.availability import read_offers, read_stock
 from marketplace_sync.tests import scenarios_availability as scenarios
 from marketplace_sync.tests.scenarios_availability import CASES, ELSEWHERE, MAIN, PREFIX, SECOND
 from marketplace_sync.tests.utils import SiteTestCase

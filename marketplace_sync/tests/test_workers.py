@@ -15,8 +15,8 @@ from unittest.mock import patch
 import frappe
 
 from marketplace_sync import events, jobs
+from marketplace_sync.coordination import outbox
 from marketplace_sync.sites.frappe_site import FrappeDatabase, FrappeSite
-from marketplace_sync.stock import outbox
 from marketplace_sync.stock.drain import drain
 from marketplace_sync.stock.fold import fold
 from marketplace_sync.tests import utils

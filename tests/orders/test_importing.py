@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from marketplace_sync.connectors.base import Outcome, ServiceError, patiently
+from marketplace_sync.coordination.outbox import OutboxRow, record
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.orders import importing, inbox
-from marketplace_sync.stock import listing as rows
-from marketplace_sync.stock.outbox import OutboxRow, record
 from tests.orders.build import NOW, Seller, a_line, an_order
 from tests.shop import WAREHOUSE
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from marketplace_sync.availability.held import release
 from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderStatus, RemoteOrder
 from marketplace_sync.listings.switches import SYSTEM
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import Accounts, TooLarge, charges, units_of
-from marketplace_sync.orders.held import release
 from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.fold import fold
 from tests.orders.build import NOW, Seller, a_line, an_order
@@ -312,7 +312,7 @@ def test_a_mapping_that_comes_later_has_waiting_orders_looked_at_again():
 	assert inbox.due_orders(seller.db, seller.name, NOW, 10) == []
 	seller.items("NOPE")
 	inbox_rows = [("NOPE", "", "mapping")]
-	from marketplace_sync.stock.outbox import OutboxRow, record
+	from marketplace_sync.coordination.outbox import OutboxRow, record
 
 	record(seller.db, NOW, [OutboxRow(item, store, kind) for item, store, kind in inbox_rows])
 	seller.db.commit()

@@ -8,12 +8,12 @@ import pytest
 
 from marketplace_sync.connectors.base import Outcome
 from marketplace_sync.connectors.orders import OrderStatus
+from marketplace_sync.coordination.outbox import OutboxRow, record
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.orders import importing
 from marketplace_sync.orders.inbox import receive
 from marketplace_sync.orders.own_sale import MARGIN_SECONDS
-from marketplace_sync.stock import listing as rows
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import OutboxRow, record
 from tests.orders.build import NOW, Marketplace, Seller, a_line, an_order
 from tests.shop import WAREHOUSE
 

@@ -11,12 +11,14 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from marketplace_sync.availability import held, quantities
 from marketplace_sync.connectors.base import Outcome
-from marketplace_sync.orders import held, inbox, own_sale
+from marketplace_sync.listings.listing import read_listings
+from marketplace_sync.orders import inbox, own_sale
 from marketplace_sync.orders.inbox import due_orders
-from marketplace_sync.stock import availability, settle
+from marketplace_sync.sites.sql import marks
+from marketplace_sync.stock import settle
 from marketplace_sync.stock.drain import Drain
-from marketplace_sync.stock.listing import read_listings
 from marketplace_sync.stock.plan import Planner
 from marketplace_sync.stock.settle import Settler
 
@@ -51,11 +53,10 @@ class _QuantitiesFirst(Planner):
 		self.site.checkpoint("plan: versions read")
 		if not listings:
 			return [], offers, off
-		marks = ", ".join(["%s"] * len(listings))
 		versions = {
 			again.name: again.desired_ver
 			for again in read_listings(
-				self.site.db, f"name IN ({marks})", [listing.name for listing in listings]
+				self.site.db, f"name IN ({marks(listings)})", [listing.name for listing in listings]
 			)
 		}
 		return [replace(listing, desired_ver=versions[listing.name]) for listing in listings], offers, off
@@ -177,7 +178,7 @@ MUTATIONS = {
 	"no quarantine": (Drain, None, _no_quarantine),
 	"quantities before versions": (_ReadOrder, None, _as_it_is),
 	"no send deadline": (_NoSendDeadline, None, _as_it_is),
-	"no Held Qty": (Drain, Trade, _instead(availability, "read_held", lambda db, items, warehouses: {})),
+	"no Held Qty": (Drain, Trade, _instead(quantities, "read_held", lambda db, items, warehouses: {})),
 	"no look at the orders": (_NoLook, Trade, _as_it_is),
 	"any snapshot counts": (Drain, Trade, _any_snapshot),
 	"cancelled before it was seen is no change": (Drain, Trade, _instead(inbox, "_changes", _net_changes)),

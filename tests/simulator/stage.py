@@ -14,10 +14,10 @@ from marketplace_sync.connectors.base import (
 	patiently,
 )
 from marketplace_sync.connectors.orders import RemoteOrder
+from marketplace_sync.coordination.outbox import SETTINGS, STOCK, OutboxRow, record
 from marketplace_sync.sites.embedded_site import timestamp
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import SETTINGS, STOCK, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.turn import DrainReport
 

@@ -9,8 +9,8 @@ import pytest
 from marketplace_sync.connectors.base import CallResult, Outcome, ServiceError, StockLine
 from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.coordination import rate
+from marketplace_sync.coordination.outbox import MANUAL, MAPPING, MIDNIGHT, SETTINGS, STOCK
 from marketplace_sync.stock.drain import Drain
-from marketplace_sync.stock.outbox import MANUAL, MAPPING, MIDNIGHT, SETTINGS, STOCK
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.resync import resync
 from marketplace_sync.stock.sweep import sweep

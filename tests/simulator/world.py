@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from marketplace_sync.connectors.base import Account, Capabilities
+from marketplace_sync.coordination.outbox import MANUAL, SETTINGS, STOCK, SWITCH, OutboxRow, record
+from marketplace_sync.listings.listing import read_listings
 from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.drain import Drain
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.listing import read_listings
-from marketplace_sync.stock.outbox import MANUAL, SETTINGS, STOCK, SWITCH, OutboxRow, record
 from marketplace_sync.stock.outcomes import Timing
 from marketplace_sync.stock.settle import NOT_STARTED
 from marketplace_sync.stock.sweep import sweep

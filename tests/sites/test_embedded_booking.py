@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
+from marketplace_sync.coordination.outbox import MAPPING, OutboxRow, record
 from marketplace_sync.orders.inbox import ATTENTION, UP_TO_DATE, WAITING
 from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_ledger import Ledger, Line
 from marketplace_sync.stock.fold import fold
-from marketplace_sync.stock.outbox import MAPPING, OutboxRow, record
 from tests.orders.build import _MADE, NOW, Seller, a_line, an_order
 from tests.orders.test_inbox import Killed, dying, on_file, seller_on
 from tests.shop import WAREHOUSE

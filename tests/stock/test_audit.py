@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from marketplace_sync.connectors.base import Outcome, ServiceError
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.listings import listing as rows
 from marketplace_sync.stock.audit import audit
 from tests.orders.build import NOW, Seller, a_line, an_order
 

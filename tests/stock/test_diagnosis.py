@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from marketplace_sync.coordination.outbox import OutboxRow, record
 from marketplace_sync.listings import matching, switches
 from marketplace_sync.stock.diagnosis import why
-from marketplace_sync.stock.outbox import OutboxRow, record
 from marketplace_sync.stock.status import listing_state, status
 from tests.shop import WAREHOUSE, Shop
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from marketplace_sync.connectors.base import Outcome, RowResult
-from marketplace_sync.stock import listing as rows
+from marketplace_sync.listings import listing as rows
+from marketplace_sync.listings.listing import Listing
 from marketplace_sync.stock.decision import SEND_IT, Decision
-from marketplace_sync.stock.listing import Listing
 from marketplace_sync.stock.outcomes import Change, Timing, after, back_off
 
 NOW = 1_800_000_000.0

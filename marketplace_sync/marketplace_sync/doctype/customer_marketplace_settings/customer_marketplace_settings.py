@@ -7,14 +7,14 @@ from frappe import _
 from frappe.model.document import Document
 from frappe.utils import cint, flt, now_datetime
 
+from marketplace_sync.availability.sellable import check_rule
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.http import check_base_url
+from marketplace_sync.coordination import outbox
 from marketplace_sync.events import collect
 from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings import order_settings
 from marketplace_sync.sites.frappe_site import sandbox_allowed
 from marketplace_sync.sites.port import SellableRule
-from marketplace_sync.stock import outbox
-from marketplace_sync.stock.sellable import check_rule
 
 STATE = "Marketplace Store State"
 CREDENTIALS = ("marketplace", "app_id", "service_id", "shop_id", "base_url", "auth_url")

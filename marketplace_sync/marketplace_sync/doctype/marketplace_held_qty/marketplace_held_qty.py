@@ -1,4 +1,4 @@
-"""What an order holds of an item in a warehouse until a document carries it (orders/held.py)."""
+"""What an order holds of an item in a warehouse until a document carries it (availability/held.py)."""
 
 from __future__ import annotations
 

@@ -13,10 +13,11 @@ from typing import Any
 import frappe
 from frappe import _
 
+from marketplace_sync.availability.offers import read_offers
+from marketplace_sync.availability.quantities import Stock, read_stock
 from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store
-from marketplace_sync.stock.availability import Stock, read_offers, read_stock
 from marketplace_sync.stock.status import DISABLED, HELD, PENDING, REJECTED, SYNCED, listing_state
 
 STATES = (REJECTED, HELD, PENDING, DISABLED, SYNCED)

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from marketplace_sync.availability.offers import read_offers
+from marketplace_sync.availability.quantities import Stock, read_stock
 from marketplace_sync.sites.embedded_site import EmbeddedSite
-from marketplace_sync.stock.availability import Stock, read_offers, read_stock
 from marketplace_sync.tests import scenarios_availability as scenarios
 from marketplace_sync.tests.scenarios_availability import CASES, ELSEWHERE, MAIN, PREFIX, SECOND, Case
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketplace_sync.availability.sellable import check_rule, exact_ratio, sellable, split
 from marketplace_sync.sites.port import SellableRule
-from marketplace_sync.stock.sellable import check_rule, exact_ratio, sellable, split
 
 EVERYTHING = SellableRule()
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from marketplace_sync.sites.port import Database
+from marketplace_sync.sites.sql import marks, pieces
 
 TABLE = "Marketplace Held Qty"
-NAMES_PER_QUERY = 1_000
 
 
 def read_held(
@@ -22,7 +22,7 @@ def read_held(
 	"""(item, warehouse) -> units held by all orders of all stores."""
 	found = db.rows(
 		f"SELECT item_code, warehouse, SUM(qty) FROM `tab{TABLE}`"
-		f" WHERE item_code IN ({_marks(items)}) AND warehouse IN ({_marks(warehouses)}) GROUP BY item_code, warehouse",
+		f" WHERE item_code IN ({marks(items)}) AND warehouse IN ({marks(warehouses)}) GROUP BY item_code, warehouse",
 		[*items, *warehouses],
 	)
 	return {(item, warehouse): Decimal(repr(float(qty))) for item, warehouse, qty in found}
@@ -31,11 +31,11 @@ def read_held(
 def held_items(db: Database, orders: Collection[str]) -> set[str]:
 	"""The items that these Marketplace Orders hold now."""
 	items: set[str] = set()
-	for piece in _pieces(orders):
+	for piece in pieces(sorted(orders)):
 		items |= {
 			row[0]
 			for row in db.rows(
-				f"SELECT DISTINCT item_code FROM `tab{TABLE}` WHERE marketplace_order IN ({_marks(piece)})",
+				f"SELECT DISTINCT item_code FROM `tab{TABLE}` WHERE marketplace_order IN ({marks(piece)})",
 				piece,
 			)
 		}
@@ -45,10 +45,10 @@ def held_items(db: Database, orders: Collection[str]) -> set[str]:
 def holds_of_orders(db: Database, orders: Collection[str]) -> dict[str, dict[tuple[str, str], Decimal]]:
 	"""Marketplace Order -> (item, warehouse) -> units that it holds now."""
 	found: dict[str, dict[tuple[str, str], Decimal]] = {}
-	for piece in _pieces(orders):
+	for piece in pieces(sorted(orders)):
 		for order, item, warehouse, qty in db.rows(
 			f"SELECT marketplace_order, item_code, warehouse, qty FROM `tab{TABLE}`"
-			f" WHERE marketplace_order IN ({_marks(piece)})",
+			f" WHERE marketplace_order IN ({marks(piece)})",
 			piece,
 		):
 			found.setdefault(order, {})[item, warehouse] = Decimal(repr(float(qty)))
@@ -72,20 +72,11 @@ def hold(db: Database, store: str, quantities: Mapping[str, Mapping[tuple[str, s
 
 def release(db: Database, orders: Collection[str]) -> None:
 	"""These Marketplace Orders hold nothing any more. No commit."""
-	for piece in _pieces(orders):
+	for piece in pieces(sorted(orders)):
 		names = [
 			row[0]
 			for row in db.rows(
-				f"SELECT name FROM `tab{TABLE}` WHERE marketplace_order IN ({_marks(piece)})", piece
+				f"SELECT name FROM `tab{TABLE}` WHERE marketplace_order IN ({marks(piece)})", piece
 			)
 		]
 		db.delete_many(TABLE, sorted(names))
-
-
-def _marks(values: Collection[object]) -> str:
-	return ", ".join(["%s"] * len(values))
-
-
-def _pieces(names: Collection[str]) -> list[list[str]]:
-	ordered = sorted(names)
-	return [ordered[start : start + NAMES_PER_QUERY] for start in range(0, len(ordered), NAMES_PER_QUERY)]

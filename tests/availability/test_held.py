@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from marketplace_sync.orders import held
-from marketplace_sync.stock.availability import read_stock
+from marketplace_sync.availability import held
+from marketplace_sync.availability.quantities import read_stock
+from marketplace_sync.sites.sql import PIECE
 from tests.orders.build import NOW, Seller, a_line, an_order
 from tests.shop import WAREHOUSE
 
@@ -40,7 +41,7 @@ def test_holding_again_takes_the_place_of_what_was_held():
 
 def test_released_orders_hold_nothing_and_others_are_left():
 	seller = Seller()
-	many = {f"O-{n}": {("A", WAREHOUSE): Decimal(1)} for n in range(held.NAMES_PER_QUERY + 3)}
+	many = {f"O-{n}": {("A", WAREHOUSE): Decimal(1)} for n in range(PIECE + 3)}
 	held.hold(seller.db, "S", many)
 	held.hold(seller.db, "S", {ONE: {("A", WAREHOUSE): Decimal(1)}})
 	held.release(seller.db, list(many))

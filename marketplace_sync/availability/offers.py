@@ -2,58 +2,25 @@
 
 The statements are the same on MariaDB and SQLite, and their number does not depend on how many items are asked for
 (per 1,000 items): items, bundles, their components' items, Bin, POS, units, ledger; the last five only where needed.
-
-Facts (ERPNext v15 and v16):
-
-- `tabBin` has one row per item and warehouse. *Reserved* here is what has been promised to somebody:
-  `reserved_qty` (Sales Orders) or `reserved_stock` (Stock Reservation Entries) where that is larger, for a reservation
-  is normally part of the order's quantity but may have been made in another warehouse than the order line's; plus
-  `reserved_qty_for_production` (Work Orders) and `reserved_qty_for_sub_contract`. Not `reserved_qty_for_production_plan`
-  (a plan is no promise), nor anything that is only on its way in. In v16 a Stock Reservation Entry can also belong to a
-  Work Order and is then counted in both; the answer errs towards selling less.
-- A submitted POS Invoice that is not consolidated yet has moved neither Actual nor Reserved. ERPNext itself subtracts
-  it (`get_pos_reserved_qty`: `stock_qty` of the lines, and `qty` of the packed items of bundles); so do we. Returns
-  are negative lines.
-- A Product Bundle belongs to an Item by `new_item_code` (renaming the Item does not rename the bundle); a
-  disabled one does not count. Its lines are in stock units. A component may not be a bundle itself. Components that
-  keep no stock (a service, a card) set no limit.
-- An Item is past its end of life on the day itself. The day is the database server's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import Any
 
-from marketplace_sync.orders.held import read_held
+from marketplace_sync.availability.items import ItemFacts, read_factors, read_sold
+from marketplace_sync.availability.quantities import Stock, read_stock
+from marketplace_sync.availability.sellable import exact_ratio, sellable, split
 from marketplace_sync.sites.port import Database, Store
-from marketplace_sync.stock.sellable import exact_ratio, sellable, split
+from marketplace_sync.sites.sql import marks, pieces
 
-ITEMS_PER_QUERY = 1_000
 ZERO = Decimal(0)
 ONE = Decimal(1)
 SIX_DECIMALS = Decimal("0.000001")
-
-
-@dataclass(frozen=True, slots=True)
-class Stock:
-	"""An item in one warehouse, in stock units."""
-
-	actual: Decimal = ZERO
-	reserved: Decimal = ZERO
-	held: Decimal = ZERO
-	"""Marketplace order lines that are not booked yet (orders/held.py)."""
-
-	@property
-	def available(self) -> Decimal:
-		"""What is synced; negative when more is promised than there is."""
-		return self.actual - self.reserved - self.held
-
-	def __add__(self, other: Stock) -> Stock:
-		return Stock(self.actual + other.actual, self.reserved + other.reserved, self.held + other.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +53,6 @@ class Offer:
 	"""There is a ledger entry in the store's warehouses (for a bundle: of every component)."""
 
 
-@dataclass(slots=True)
-class ItemFacts:
-	"""What of an Item decides whether and how it can be sold."""
-
-	name: str
-	disabled: bool
-	template: bool
-	keeps_stock: bool
-	stock_uom: str
-	variant_of: str
-	end_of_life: str
-	"""The date when that day has come, else ''."""
-	parts: dict[str, Decimal] = field(default_factory=dict)
-	"""Of a bundle: component -> stock units in one bundle."""
-
-	@property
-	def off(self) -> str:
-		"""Why the item is not to be sold; '' = it is."""
-		if self.disabled:
-			return f"Item {self.name} is disabled"
-		return f"Item {self.name} reached its end of life on {self.end_of_life}" if self.end_of_life else ""
-
-
 def read_offers(
 	db: Database,
 	store: Store,
@@ -136,14 +80,9 @@ def read_offers(
 	for feeding in store.warehouses:
 		locations.setdefault(feeding.warehouse, feeding.location_id)
 
-	for piece in _pieces(names):
-		items = read_items(db, piece)
-		for bundle, component, quantity in read_parts(db, items):
-			parts = items[bundle].parts
-			parts[component] = parts.get(component, ZERO) + quantity
-		more = {component for item in items.values() for component in item.parts} - items.keys()
-		components = items | read_items(db, sorted(more))
-		kept = [name for name, item in components.items() if item.keeps_stock]
+	for piece in pieces(names):
+		items = read_sold(db, piece)
+		kept = [name for name, item in items.items() if item.keeps_stock]
 		stock = read_stock(db, kept, locations)
 		factors = read_factors(db, [items[n] for n in piece if n in items and uoms[n] != [""]])
 		doubtful = [
@@ -155,56 +94,9 @@ def read_offers(
 		for name in piece:
 			for uom in uoms[name]:
 				offers[name, uom] = _offer(
-					name, uom, store, locations, components, stock, factors, unstocked, name in known
+					name, uom, store, locations, items, stock, factors, unstocked, name in known
 				)
 	return offers
-
-
-def read_stock(
-	db: Database, items: Collection[str], warehouses: Collection[str]
-) -> dict[str, dict[str, Stock]]:
-	"""Actual, Reserved and Held per item and (leaf) warehouse. A pair that is missing has none of them."""
-	found: dict[str, dict[str, Stock]] = {}
-	if not warehouses:
-		return found
-	places = sorted(set(warehouses))
-	known = set(items)
-	at = f"warehouse IN ({_marks(places)})"
-	for piece in _pieces(sorted(known)):
-		these = f"item_code IN ({_marks(piece)})"
-		bins = db.rows(
-			"SELECT item_code, warehouse, actual_qty,"
-			" CASE WHEN reserved_stock > reserved_qty THEN reserved_stock ELSE reserved_qty END,"
-			" reserved_qty_for_production, reserved_qty_for_sub_contract"
-			f" FROM `tabBin` WHERE {these} AND {at}",
-			[*piece, *places],
-		)
-		for item, warehouse, actual, ordered, production, sub_contract in bins:
-			if item in known:
-				found.setdefault(item, {})[warehouse] = Stock(
-					_decimal(actual), _decimal(ordered) + _decimal(production) + _decimal(sub_contract)
-				)
-		sold = db.rows(
-			"SELECT i.item_code, i.warehouse, SUM(i.stock_qty) FROM `tabPOS Invoice Item` i"
-			" JOIN `tabPOS Invoice` p ON p.name = i.parent"
-			f" WHERE i.docstatus = 1 AND i.{these} AND i.{at} AND COALESCE(p.consolidated_invoice, '') = ''"
-			" GROUP BY i.item_code, i.warehouse UNION ALL"
-			" SELECT i.item_code, i.warehouse, SUM(i.qty) FROM `tabPacked Item` i"
-			" JOIN `tabPOS Invoice` p ON p.name = i.parent"
-			f" WHERE i.docstatus = 1 AND i.{these} AND i.{at} AND i.parenttype = 'POS Invoice'"
-			" AND COALESCE(p.consolidated_invoice, '') = ''"
-			" GROUP BY i.item_code, i.warehouse",
-			[*piece, *places, *piece, *places],
-		)
-		for item, warehouse, quantity in sold:
-			if item in known:
-				rows = found.setdefault(item, {})
-				rows[warehouse] = rows.get(warehouse, Stock()) + Stock(reserved=_decimal(quantity))
-		for (item, warehouse), quantity in read_held(db, piece, places).items():
-			if item in known:
-				rows = found.setdefault(item, {})
-				rows[warehouse] = rows.get(warehouse, Stock()) + Stock(held=quantity)
-	return found
 
 
 def _offer(
@@ -276,9 +168,7 @@ def _offer(
 		return Offer(
 			name, uom, 0, tuple((place, 0) for place in places), note=f"{off}: 0 is shown.", **figures
 		)
-	factor = factors.get((name, uom)) or factors.get((item.variant_of, uom), ZERO)
-	if uom in ("", item.stock_uom):
-		factor = ONE
+	factor = item.factor(uom, factors)
 	if factor <= 0:
 		note = f"Item {name} has no conversion factor for {uom}: add it to the Item's units, or change the listing's unit."
 		return Offer(name, uom, 0, note=note, problem="no_uom", **figures)
@@ -309,85 +199,18 @@ def _bundles(quantity: Decimal, each: Decimal) -> Decimal:
 	return (Decimal(exact.numerator) / exact.denominator).quantize(SIX_DECIMALS, ROUND_FLOOR)
 
 
-def read_items(db: Database, names: Sequence[str]) -> dict[str, ItemFacts]:
-	"""The Items with exactly these names (MariaDB alone would find other spellings too), without bundle parts."""
-	items: dict[str, ItemFacts] = {}
-	wanted = set(names)
-	for piece in _pieces(names):
-		rows = db.rows(
-			"SELECT name, disabled, has_variants, is_stock_item, stock_uom, variant_of,"
-			" CASE WHEN end_of_life > '1900-01-01' AND end_of_life <= CURRENT_DATE THEN end_of_life END"
-			f" FROM `tabItem` WHERE name IN ({_marks(piece)})",
-			piece,
-		)
-		for name, disabled, template, keeps_stock, stock_uom, variant_of, over in rows:
-			if name in wanted:
-				items[name] = ItemFacts(
-					name,
-					bool(disabled),
-					bool(template),
-					bool(keeps_stock),
-					stock_uom or "",
-					variant_of or "",
-					str(over or "")[:10],
-				)
-	return items
-
-
-def read_parts(db: Database, bundles: Collection[str]) -> Iterator[tuple[str, str, Decimal]]:
-	"""(bundle, component, stock units in one bundle)."""
-	if not bundles:
-		return
-	rows = db.rows(
-		"SELECT b.new_item_code, c.item_code, c.qty FROM `tabProduct Bundle` b"
-		" JOIN `tabProduct Bundle Item` c ON c.parent = b.name AND c.parenttype = 'Product Bundle'"
-		f" WHERE b.disabled = 0 AND b.new_item_code IN ({_marks(bundles)})",
-		list(bundles),
-	)
-	for bundle, component, quantity in rows:
-		if bundle in bundles and component:
-			yield bundle, component, _decimal(quantity)
-
-
-def read_factors(db: Database, items: Sequence[ItemFacts]) -> dict[tuple[str, str], Decimal]:
-	"""(item or template, unit) -> stock units in one such unit. A variant may rely on its template's units."""
-	factors: dict[tuple[str, str], Decimal] = {}
-	owners = sorted({item.name for item in items} | {item.variant_of for item in items if item.variant_of})
-	for piece in _pieces(owners):
-		for owner, uom, factor in db.rows(
-			"SELECT parent, uom, conversion_factor FROM `tabUOM Conversion Detail`"
-			f" WHERE parenttype = 'Item' AND parent IN ({_marks(piece)})",
-			piece,
-		):
-			factors[owner, uom] = _decimal(factor)
-	return factors
-
-
 def _with_ledger(db: Database, items: Sequence[str], warehouses: Collection[str]) -> set[str]:
 	"""Which of the items have any ledger entry there; a cancelled transaction is one too."""
 	found: set[str] = set()
 	places = sorted(set(warehouses))
-	for piece in _pieces(sorted(items)) if places else ():
+	for piece in pieces(sorted(items)) if places else ():
 		found.update(
 			name
 			for (name,) in db.rows(
-				f"SELECT i.name FROM `tabItem` i WHERE i.name IN ({_marks(piece)}) AND EXISTS"
+				f"SELECT i.name FROM `tabItem` i WHERE i.name IN ({marks(piece)}) AND EXISTS"
 				" (SELECT 1 FROM `tabStock Ledger Entry` s WHERE s.item_code = i.name"
-				f" AND s.warehouse IN ({_marks(places)}))",
+				f" AND s.warehouse IN ({marks(places)}))",
 				[*piece, *places],
 			)
 		)
 	return found
-
-
-def _decimal(value: Any) -> Decimal:
-	# By way of its text: a host may hand out floats, and 0.1 is meant as one tenth.
-	return Decimal(str(value)) if value else ZERO
-
-
-def _marks(values: Collection[Any]) -> str:
-	return ", ".join(["%s"] * len(values))
-
-
-def _pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
-	return (values[start : start + ITEMS_PER_QUERY] for start in range(0, len(values), ITEMS_PER_QUERY))
