@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from frappe.utils.password import (
 	get_decrypted_password,
@@ -12,10 +12,8 @@ from frappe.utils.password import (
 )
 
 from marketplace_sync.connectors.base import Tokens
+from marketplace_sync.sites.port import Site
 from marketplace_sync.sites.tokens import Rotates, rotate
-
-if TYPE_CHECKING:
-	from marketplace_sync.sites.frappe_site import FrappeSite
 
 REFRESH_WAIT = 30.0
 """Seconds to wait for somebody else's token refresh. Longer than a connector's call may take."""
@@ -33,7 +31,7 @@ class FrappeTokens:
 
 	def __init__(
 		self,
-		site: FrappeSite,
+		site: Site,
 		table: str,
 		connect: Callable[[str], Rotates],
 		also: Callable[[str, Tokens], None] | None = None,
