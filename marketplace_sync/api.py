@@ -246,7 +246,7 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 
 @frappe.whitelist(methods=["POST"])
 def release_order(order: str) -> None:
-	"""End the order's hold, of a store that imports no orders: nothing else may ever end it."""
+	"""End the order's hold where nothing else may ever end it (`inbox.let_go`)."""
 	frappe.has_permission(inbox.ORDER, "read", doc=order, throw=True)
 	_check(frappe.db.get_value(inbox.ORDER, order, "store"), "write")
 	_told(inbox.let_go, FrappeSite(), order, frappe.session.user)

@@ -33,9 +33,9 @@ from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders import completing, inbox
 from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
 from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
-from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
-from marketplace_sync.orders.status import Target, target
+from marketplace_sync.orders.status import BACK, Target, target
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.sql import pieces
 
@@ -43,7 +43,7 @@ ATTEMPTS = 5
 ORDERS_PER_LOOK = 50
 _COLUMNS = (
 	"name", "store", "order_id", "customer", "ordered_at", "state", "status", "remote_status", "furthest", "has_left",
-	"stock_booked", "holding", "booked_fingerprint", "due_at", "attempts", "reason", "reason_code", "sales_order",
+	"cancelled_late", "stock_booked", "holding", "booked_fingerprint", "due_at", "attempts", "reason", "reason_code", "sales_order",
 	"sales_invoice", "payment_entry", "credit_note", "snapshot",
 )  # fmt: skip
 
@@ -279,19 +279,27 @@ class _Work:
 		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
 		before = self._books()
 		short = self._short(before)
-		print_now = booked_fingerprint(order, self.units, row.customer)
+		print_now = booked_fingerprint(order, self.units)
+		# An amended draft is a person's work that is not done yet: it is judged once it is submitted.
+		amending = self._is_amended_draft(before)
 		# Without a fingerprint the documents are a person's, amended from ours: they are taken as they are.
 		changed = bool(
 			(before.order or before.invoice)
+			and not amending
 			and row.booked_fingerprint
 			and row.booked_fingerprint != print_now
 			and not self._total_agrees(before)
 		)
-		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed)
+		late = bool(row.cancelled_late)
+		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed, late=late)
 		code = row.reason_code or ""
+		if code == RELEASED and not (self.has_left and order.status in BACK):
+			code = ""  # the marketplace tells of it again
 		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
 		if (order.status is OrderStatus.CANCELLED and not self.has_left) or nothing:
 			code = ""  # there is nothing to be booked again
+		elif code == RELEASED:
+			todo = Plan(remark=row.reason)
 		elif code == UNDONE:
 			todo = Plan(problem=row.reason)
 		elif code == DECLINED:
@@ -313,7 +321,7 @@ class _Work:
 		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
 			# The documents before it are right without it.
 			todo = replace(_without(todo, Step.PAYMENT), problem=str(Unmapped(CLEARING)))
-		if not (todo.steps or todo.problem or self._carrier(before)):
+		if not (todo.steps or todo.problem or self._carrier(before) or code == RELEASED):
 			todo = replace(todo, problem=self._unheld())
 		difference = Decimal(0)
 		after = before
@@ -323,7 +331,9 @@ class _Work:
 			after = self._do(todo, goal, before)
 			if todo.problem:
 				# The same words, with the names that the documents have now.
-				left = plan(order, goal, after, units=self.units, has_left=self.has_left, changed=False)
+				left = plan(
+					order, goal, after, units=self.units, has_left=self.has_left, changed=False, late=late
+				)
 				todo = replace(todo, problem=left.problem or todo.problem)
 		if todo.problem and changed and order.total is not None and before.invoice:
 			difference = order.total - self._grand_total(before)
@@ -333,7 +343,7 @@ class _Work:
 		fingerprint = row.booked_fingerprint
 		if not (after.order or after.invoice):
 			fingerprint = ""
-		elif not changed or Step.UNDO in todo.steps:
+		elif (not changed and not amending) or Step.UNDO in todo.steps:
 			fingerprint = print_now
 		now = self.site.now()
 		attempts = row.attempts + 1 if todo.problem else 0
@@ -415,6 +425,13 @@ class _Work:
 	def _grand_total(self, there: Books) -> Decimal:
 		doctype, paper = ("Sales Invoice", there.invoice) if there.invoice else ("Sales Order", there.order)
 		return Decimal(repr(float(frappe.db.get_value(doctype, paper.name, "grand_total"))))
+
+	def _is_amended_draft(self, there: Books) -> bool:
+		return bool(
+			there.invoice
+			and there.invoice.draft
+			and frappe.db.get_value("Sales Invoice", there.invoice.name, "amended_from")
+		)
 
 	def _total_agrees(self, there: Books) -> bool:
 		"""A person corrected the invoice after it was final: its total is the marketplace's again."""
@@ -631,7 +648,7 @@ def _note_failure(site: FrappeSite, name: str, error: Exception) -> str:
 				frappe.db.rollback()
 				return ""
 			now = site.now()
-			if problems:
+			if problems or (row.holding and (row.sales_order or row.sales_invoice)):
 				_write_problems(site, row)
 			_update(
 				name,

@@ -29,9 +29,10 @@ def settle(
 	`row` is the Marketplace Order with the documents that are its own now, locked by the caller; the flags in it follow.
 	"""
 	has_left = bool(row.has_left)
+	released = row.reason_code == inbox.RELEASED
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
-	lines = inbox.resolve_again(site, store, row.name, order, booked=False, has_left=has_left)
-	rest = inbox.rest_of(order, lines, carried, has_left=has_left)
+	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=has_left)
+	rest = {} if released else inbox.rest_of(order, lines, carried, has_left=has_left)
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
 	frappe.db.sql(

@@ -13,9 +13,12 @@ import frappe
 
 from marketplace_sync.availability import held
 from marketplace_sync.connectors import CONNECTORS
+from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.erpnext import carried
 from marketplace_sync.orders import inbox
-from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
+from marketplace_sync.orders.amounts import units_of
+from marketplace_sync.orders.booking import all_came_back
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_booking
 
@@ -30,6 +33,8 @@ DECLINED = "declined"
 """Reason code: a person deleted or cancelled a credit note; none is made any more until somebody presses Retry."""
 CHANGED = "changed"
 """Reason code: items or amounts changed after the documents were final; shown until they agree or somebody presses Retry."""
+_OPEN = (UNDONE, CHANGED)
+"""What a credit note that is deleted does not settle."""
 LOOK_AGAIN = 3_600.0
 """Seconds."""
 _CARRIERS = ("sales_order", "sales_invoice")
@@ -128,6 +133,8 @@ def _undone(doc: Document, how: str) -> None:
 	over = row.status == "Cancelled" and not row.has_left
 	if over:
 		values |= {"state": WAITING, "due_at": 0}
+	elif note and row.reason_code in _OPEN:
+		pass
 	elif note:
 		reason = f"{what}: none is made for this order any more. Retry makes what is missing."
 		values |= {"state": UP_TO_DATE, "reason_code": DECLINED, "reason": reason}
@@ -138,19 +145,48 @@ def _undone(doc: Document, how: str) -> None:
 			"reason": f"{what}. Amend it, or press Retry to book the order again.",
 			"due_at": FrappeSite().now() + LOOK_AGAIN,
 		}
-	_write(row, doc, what, **values)
 	if _column(doc) in _CARRIERS:
 		row[_column(doc)] = None
+		if not over and _is_back_on_the_shelf(row):
+			row.reason_code = RELEASED
+			reason = (
+				f"{what}: the goods came back, and nothing is held for them. Retry books the order again."
+			)
+			values |= {"state": UP_TO_DATE, "reason_code": RELEASED, "reason": reason, "due_at": 0}
+	_write(row, doc, what, **values)
+	if _column(doc) in _CARRIERS:
 		_settle(row)
+
+
+def _is_back_on_the_shelf(row: frappe._dict) -> bool:
+	"""Whether a person has taken back the last document of an order all of which came back, in place of crediting it."""
+	if not row.has_left or row.sales_order or row.sales_invoice:
+		return False
+	order = _order(row)
+	return all_came_back(order, units_of(order, has_left=True))
 
 
 def _settle(row: frappe._dict) -> bool:
 	"""Hold what the order's documents don't carry from this very commit on; whether that is something else now."""
 	site = FrappeSite()
 	store = site.store(row.store)
-	order = CONNECTORS[store.marketplace].parse_order(json.loads(row.snapshot))
+	_delete_unseen(site, row.name)
+	order = _order(row)
 	before = held.holds_of_orders(site.db, [row.name]).get(row.name, {})
 	return carried.settle(site, store, row, order) != before
+
+
+def _order(row: frappe._dict) -> RemoteOrder:
+	return CONNECTORS[FrappeSite().store(row.store).marketplace].parse_order(json.loads(row.snapshot))
+
+
+def _delete_unseen(site: FrappeSite, name: str) -> None:
+	"""A person's request reads the database as it was at its first read. What a worker has held for the order, or written as
+	its lines, since then, would be left beside what is written now: only a locking read sees it."""
+	for table, column in ((held.TABLE, "marketplace_order"), (inbox.ITEM, "parent")):
+		query = f"SELECT name FROM `tab{table}` WHERE `{column}` = %s"
+		unseen = set(frappe.db.sql(f"{query} FOR UPDATE", name)) - set(frappe.db.sql(query, name))
+		site.db.delete_many(table, sorted(row for (row,) in unseen))
 
 
 def _write(row: frappe._dict, doc: Document, text: str, **values: object) -> None:

@@ -79,10 +79,12 @@ def plan(
 	units: Mapping[str, int],
 	has_left: bool,
 	changed: bool,
+	late: bool = False,
 ) -> Plan:
 	"""The steps for an order of which `units` (by line id) are to be booked.
 
-	`changed`: lines or amounts differ from those that were booked. The steps are to be done in one transaction.
+	`changed`: lines or amounts differ from those that were booked. `late`: units were cancelled after the order had been seen
+	on its way; nobody knows whether they come back. The steps are to be done in one transaction.
 	"""
 	if order.status is OrderStatus.UNKNOWN:
 		# Before all else: what can't be read has no units, and is not cancelled for that.
@@ -104,10 +106,18 @@ def plan(
 	if order.fulfilled_by_marketplace:
 		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
 	back = order.status in (OrderStatus.RETURNED, OrderStatus.CANCELLED)
-	returned = _returned(order, units, back)
+	if back and not (books.invoice or target.invoice):
+		cure = "press Release"
+		if books.order:
+			cure = f"{'delete' if books.order.draft else 'cancel'} {books.order.name}"
+		return Plan(
+			problem=f"The goods came back, and no Sales Invoice was booked. Once they are on the shelf {cure}: until then their"
+			" units are kept from being sold again."
+		)
+	returned = _returned(order, units)
 	undo: tuple[Step, ...] = ()
 	# Cancelled before it left and seen later: those units were never sold. After that a unit is returned, not cancelled.
-	fewer = any(count > units.get(line, 0) for line, count in books.invoiced.items())
+	fewer = not late and any(count > units.get(line, 0) for line, count in books.invoiced.items())
 	# An invoice that is made of a Sales Order with other units would be wrong, whatever came back since.
 	anew = not books.invoice or (not back and (fewer or not returned))
 	if changed and anew and not any(books.credited.values()):
@@ -118,6 +128,8 @@ def plan(
 			if paid
 			else books.invoice
 			if invoiced and has_left and not fewer
+			else books.order
+			if late
 			else None
 		)
 		if final:
@@ -139,8 +151,6 @@ def plan(
 			credit[line] = rest
 	if not credit or not target.credit_note:
 		return Plan(steps)
-	if not (books.invoice or Step.INVOICE in steps):
-		return Plan(steps, remark="Returned before an invoice was booked: there is nothing to credit.")
 	if books.invoice.draft if books.invoice else target.invoice_draft:
 		return Plan(
 			steps,
@@ -171,22 +181,32 @@ def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:
 	return tuple(steps), ""
 
 
-def _returned(order: RemoteOrder, units: Mapping[str, int], back: bool) -> dict[str, int]:
+def _returned(order: RemoteOrder, units: Mapping[str, int]) -> dict[str, int]:
 	"""Units by line id that came back; of an order that was cancelled after it left, all of them.
 
 	A return that names no units yet may still be refused: nothing is credited for it.
 	"""
-	if back and order.status is OrderStatus.CANCELLED:
+	if order.status is OrderStatus.CANCELLED:
 		return {line: count for line, count in units.items() if count > 0}
 	return {
 		line.line_id: min(line.returned, units[line.line_id]) for line in order.lines if line.returned > 0
 	}
 
 
-def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int], customer: str) -> str:
-	"""The same as long as documents made of the order would have the same lines and amounts."""
+def all_came_back(order: RemoteOrder, units: Mapping[str, int]) -> bool:
+	"""Whether every one of these units, which had left, came back."""
+	if order.status not in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
+		return False
+	returned = _returned(order, units)
+	return all(returned.get(line, 0) >= count for line, count in units.items())
+
+
+def booked_fingerprint(order: RemoteOrder, units: Mapping[str, int]) -> str:
+	"""The same as long as documents made of the order would have the same lines and amounts.
+
+	Not whom they are booked on: a Customer is renamed and merged, and another one in the store's settings is for new orders.
+	"""
 	what = [
-		customer,
 		order.currency,
 		_figure(order.total),
 		sorted(

@@ -26,7 +26,7 @@ from marketplace_sync.orders import own_sale
 from marketplace_sync.orders.amounts import LARGEST, units_of
 from marketplace_sync.orders.booking import uncarried
 from marketplace_sync.orders.lines import Resolved, resolve
-from marketplace_sync.orders.status import LEFT, rank
+from marketplace_sync.orders.status import BACK, LEFT, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
 from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.words import plain
@@ -40,6 +40,8 @@ ORDERS_PER_TRANSACTION = 100
 ATTEMPTS = 5
 MOST_SHOWN = float(LARGEST)
 """Shown in place of an amount that a Currency column does not take. Booking goes by the snapshot, and refuses it."""
+RELEASED = "released"
+"""Reason code: a person said that this order holds nothing any more. Of goods that came back it stays so until Retry."""
 
 _log = logging.getLogger("marketplace_sync")
 
@@ -77,6 +79,9 @@ class _Known:
 	has_left: bool
 	booked: bool
 	"""A submitted document carries the stock: nothing is held any more."""
+	released: bool
+	documents: bool
+	"""There is a Sales Order or a Sales Invoice, which may carry a part."""
 
 
 def order_name(store: str, order_id: str) -> str:
@@ -248,7 +253,7 @@ def _set_aside(site: Site, store: Store, order: RemoteOrder, error: Exception) -
 	found = site.db.rows(f"SELECT order_id FROM `tab{ORDER}` WHERE name = %s", (name,))
 	if found and found[0][0] == order.order_id:
 		site.db.execute(
-			f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, fingerprint = '', updated_at = -1 WHERE name = %s",
+			f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, fingerprint = '', fetched_at = -1 WHERE name = %s",
 			(
 				ATTENTION,
 				f"The marketplace's latest answer about this order could not be taken in ({what}); what was known before"
@@ -339,13 +344,17 @@ def _news(db: Database, by_name: dict[str, RemoteOrder], fetched_at: float) -> d
 
 def _read_known(db: Database, mark: str) -> list[_Known]:
 	return [
-		_Known(name, text or "", status or "", remote or "", furthest, bool(left), bool(booked))
-		for name, text, status, remote, furthest, left, booked in db.rows(
-			"SELECT name, fingerprint, status, remote_status, furthest, has_left, stock_booked"
+		_Known(
+			name, text or "", status or "", remote or "", furthest, bool(left), bool(booked), code == RELEASED,
+			bool(sales_order or invoice),
+		)
+		for name, text, status, remote, furthest, left, booked, code, sales_order, invoice in db.rows(
+			"SELECT name, fingerprint, status, remote_status, furthest, has_left, stock_booked, reason_code, sales_order,"
+			" sales_invoice"
 			f" FROM `tab{ORDER}` WHERE fetch_mark = %s",
 			(mark,),
 		)
-	]
+	]  # fmt: skip
 
 
 def _write(
@@ -375,19 +384,33 @@ def _write(
 	)
 	_keep_holds(db, {name: resolved[order.order_id] for name, order in changed.items()})
 	holds: dict[str, dict[tuple[str, str], Decimal]] = {}
+	beside = held.holds_of_orders(db, [name for name in names if known[name].documents])
 	orders: list[Row] = []
 	events: list[Row] = []
 	for name, order in sorted(changed.items()):
 		one, lines = known[name], resolved[order.order_id]
 		furthest = max(one.furthest, rank(order.status))
 		left = one.has_left or order.left or furthest >= LEFT
-		holds[name] = holds_of(order, lines, booked=one.booked, has_left=left)
+		over = one.released and order.status in BACK and left
+		holds[name] = holds_of(order, lines, booked=one.booked or over, has_left=left)
+		if one.documents and _same_or_fewer(name, lines, before):
+			# A person's change left a rest beside the documents: that does not grow by news of the same units.
+			holds[name] = {
+				key: min(qty, beside[name][key])
+				for key, qty in holds[name].items()
+				if key in beside.get(name, {})
+			}
+		late = (
+			one.has_left
+			and order.status is not OrderStatus.CANCELLED
+			and _cancelled_more(name, order, before)
+		)
 		orders.append(
 			(
 				name, stamp, customer_of(store, order), _short(order.storefront), site.stamp(order.created_at),
 				order.status.value, _short(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
 				_short(order.currency), shown(order.total), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
-				fingerprint(order), snapshot_of(order), WAITING, now,
+				fingerprint(order), snapshot_of(order), WAITING, now, int(late),
 			)
 		)  # fmt: skip
 		if order.remote_status != one.remote_status or not one.fingerprint:
@@ -402,7 +425,7 @@ def _write(
 		ORDER,
 		(
 			"name", "modified", "customer", "storefront", "ordered", "status", "remote", "note", "theirs", "currency",
-			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due",
+			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due", "late",
 		),
 		orders,
 		# What `_set_aside` said is over; what booking said it will say again.
@@ -411,7 +434,8 @@ def _write(
 		" status = v.status, remote_status = v.remote, note = v.note, fulfilled_by_marketplace = v.theirs,"
 		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
 		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
-		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0",
+		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0,"
+		" cancelled_late = CASE WHEN v.late = 1 THEN 1 ELSE t.cancelled_late END",
 	)  # fmt: skip
 	write_lines(db, {name: resolved[order.order_id] for name, order in changed.items()}, stamp)
 	items = held.held_items(db, names)
@@ -518,8 +542,9 @@ def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:
 	before = held.holds_of_orders(db, [name for name, lines in unclear.items() if lines])
 	for name, rows in before.items():
 		certain = {item for one in orders[name] if not one.problem for item in one.parts}
-		# Which of several it was does not matter to the sum.
-		unclear[name][0].kept = {key: qty for key, qty in rows.items() if key[0] not in certain}
+		# Which of several it was does not matter to the sum, as long as it has units left.
+		bearer = max(unclear[name], key=lambda one: one.line.quantity - one.line.cancelled)
+		bearer.kept = {key: qty for key, qty in rows.items() if key[0] not in certain}
 
 
 def _short(text: str) -> str:
@@ -537,10 +562,28 @@ def shown(amount: Decimal | None) -> float:
 class _Line:
 	"""A line as it is in the inbox."""
 
+	item: str
+	uom: str
 	warehouse: str
 	quantity: int
 	cancelled: int
 	returned: int
+
+
+def _same_or_fewer(name: str, lines: Sequence[Resolved], before: Mapping[tuple[str, str], _Line]) -> bool:
+	"""Whether every line was there before, as the same item, and with no fewer units."""
+	for one in lines:
+		row = before.get((name, one.line.line_id))
+		if row is None or (row.item, row.uom, row.warehouse) != (one.item, one.uom, one.warehouse):
+			return False
+		if one.line.quantity - one.line.cancelled > row.quantity - row.cancelled:
+			return False
+	return True
+
+
+def _cancelled_more(name: str, order: RemoteOrder, before: Mapping[tuple[str, str], _Line]) -> bool:
+	rows = [(before.get((name, line.line_id)), line) for line in order.lines]
+	return any(row is not None and line.cancelled > row.cancelled for row, line in rows)
 
 
 def _changes(
@@ -575,9 +618,9 @@ def _read_lines(db: Database, names: Sequence[str]) -> dict[tuple[str, str], _Li
 	if not names:
 		return {}
 	return {
-		(parent, line): _Line(warehouse or "", quantity, cancelled, returned)
-		for parent, line, warehouse, quantity, cancelled, returned in db.rows(
-			f"SELECT parent, line_id, warehouse, quantity, cancelled, returned FROM `tab{ITEM}`"
+		(parent, line): _Line(item or "", uom or "", warehouse or "", quantity, cancelled, returned)
+		for parent, line, item, uom, warehouse, quantity, cancelled, returned in db.rows(
+			f"SELECT parent, line_id, item, uom, warehouse, quantity, cancelled, returned FROM `tab{ITEM}`"
 			f" WHERE parent IN ({marks(names)}) AND parenttype = '{ORDER}'",
 			list(names),
 		)
@@ -680,18 +723,22 @@ def has_work(db: Database, store: Store, now: float) -> bool:
 
 
 def let_go(site: Site, name: str, by: str) -> None:
-	"""End an order's hold by hand: of a store that imports no orders, for there nothing else may ever end it. Commits.
+	"""End an order's hold by hand where nothing else may ever end it: of a store that imports no orders, and of goods that
+	left and came back. Commits.
 
-	*Retry*, or what the marketplace says later, has it booked or held again. Raises LookupError when there is no such
-	order, ValueError when its store imports orders.
+	*Retry* has it booked or held again; so has what the marketplace says later, unless the goods came back. Raises LookupError
+	when there is no such order, ValueError when its hold will end by itself.
 	"""
 	db = site.db
-	found = db.rows(f"SELECT store, order_id, remote_status FROM `tab{ORDER}` WHERE name = %s", (name,))
+	found = db.rows(
+		f"SELECT store, order_id, remote_status, status, has_left FROM `tab{ORDER}` WHERE name = %s", (name,)
+	)
 	if not found:
 		raise LookupError(f"There is no Marketplace Order {name}.")
 	store = site.store(found[0][0])
 	db.commit()
-	if store.import_orders:
+	came_back = found[0][3] in {status.value for status in BACK} and found[0][4]
+	if store.import_orders and not came_back:
 		raise ValueError(
 			"Import Orders is ticked in this store: the hold ends when the order is booked here, or cancelled on the"
 			" marketplace. Fetch Again asks the marketplace now."
@@ -699,8 +746,15 @@ def let_go(site: Site, name: str, by: str) -> None:
 	now = site.now()
 	# Locks the row, so that booking is before or after it.
 	db.execute(
-		f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, holding = 0, due_at = 0, attempts = 0, modified = %s WHERE name = %s",
-		(UP_TO_DATE, f"Released by {by}: nothing is held for it. Retry books it.", site.stamp(now), name),
+		f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, reason_code = %s, holding = 0, due_at = 0, attempts = 0,"
+		" modified = %s WHERE name = %s",
+		(
+			UP_TO_DATE,
+			f"Released by {by}: nothing is held for it. Retry books it.",
+			RELEASED,
+			site.stamp(now),
+			name,
+		),
 	)
 	items = held.held_items(db, [name])
 	held.release(db, [name])
@@ -720,21 +774,28 @@ def forget_buyers(db: Database, before: str) -> None:
 		db.commit()
 
 
-def look_again(db: Database, now: float, stores: Collection[str] = ()) -> int:
+def look_again(db: Database, now: float, stores: Collection[str] = (), items: Collection[str] = ()) -> int:
 	"""Something changed that orders may have waited for: those that need attention are tried again now. No commit.
 
 	Of `stores`, whose settings changed, also those that hold stock though there is nothing to book: in which warehouse,
-	is one of the settings.
+	is one of the settings. And of `items`, whose mapping or bundle changed: what is held, follows it.
 	"""
 	where = f"state = '{ATTENTION}' AND due_at > %s"
+	holding = f"state = '{UP_TO_DATE}' AND holding = 1"
 	if stores:
-		where = f"({where} OR state = '{UP_TO_DATE}' AND holding = 1) AND store IN ({marks(stores)})"
+		where = f"({where} OR {holding}) AND store IN ({marks(stores)})"
 	# Found without a lock, and each locked by itself: an UPDATE with these conditions would lock whatever it passes.
 	names = db.rows(f"SELECT name FROM `tab{ORDER}` WHERE {where}", (now, *sorted(stores)))
+	for piece in pieces(sorted(items)):
+		names += db.rows(
+			f"SELECT DISTINCT o.name FROM `tab{ITEM}` i JOIN `tab{ORDER}` o ON o.name = i.parent"
+			f" WHERE i.item IN ({marks(piece)}) AND o.{holding.replace('AND ', 'AND o.')}",
+			piece,
+		)
 	return db.update_many(
 		ORDER,
 		("name", "due"),
-		sorted((name, now) for (name,) in names),
+		sorted({(name, now) for (name,) in names}),
 		f"due_at = v.due, state = CASE WHEN t.state = '{UP_TO_DATE}' THEN '{WAITING}' ELSE t.state END",
 		f"t.state = '{ATTENTION}' OR t.state = '{UP_TO_DATE}' AND t.holding = 1",
 	)

@@ -13,6 +13,8 @@ from enum import Enum
 from marketplace_sync.connectors.orders import OrderStatus
 
 S = OrderStatus
+BACK = (S.CANCELLED, S.RETURNED)
+"""Of an order that had left: the goods come back, or are lost."""
 CHAIN = (S.PENDING_PAYMENT, S.OPEN, S.PRINTED, S.READY_TO_SHIP, S.SHIPPED, S.DELIVERED)
 """The way of an order that goes well. Its rank is the place in here, from 1."""
 _RANK = {status: rank for rank, status in enumerate(CHAIN, start=1)}

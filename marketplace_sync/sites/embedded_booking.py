@@ -17,9 +17,9 @@ from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
-from marketplace_sync.orders.inbox import ATTENTION, ORDER, UP_TO_DATE, WAITING
+from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, unresolved
-from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
+from marketplace_sync.orders.status import BACK, DEFAULT_PRESET, PRESETS, Action, Rule, target
 from marketplace_sync.sites.embedded_ledger import Ledger, LedgerError, Line
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.port import Store
@@ -133,13 +133,14 @@ def _book(site: EmbeddedSite, store: Store, rules: tuple[Rule, ...], name: str) 
 		with ledger.together():
 			found = site.db.rows(
 				"SELECT order_id, customer, state, due_at, furthest, has_left, stock_booked, holding, fingerprint,"
-				f" booked_fingerprint, reason, attempts, sales_order, sales_invoice, snapshot FROM `tab{ORDER}` WHERE name = %s",
+				" booked_fingerprint, reason, attempts, sales_order, sales_invoice, snapshot, reason_code, cancelled_late"
+				f" FROM `tab{ORDER}` WHERE name = %s",
 				(name,),
 			)
 			if not found or found[0][2] == UP_TO_DATE or found[0][3] > site.now():
 				return ""
 			fingerprint = found[0][8]
-			row = _Row(name, *found[0][:2], *found[0][4:8], *found[0][9:14])
+			row = _Row(name, *found[0][:2], *found[0][4:8], *found[0][9:14], *found[0][15:])
 			order = site.connector(store.name).parse_order(json.loads(found[0][14]))
 			return _Work(ledger, store, rules, row, order).run()
 	except LedgerError as error:
@@ -175,6 +176,8 @@ class _Row:
 	attempts: int
 	sales_order: str
 	sales_invoice: str
+	reason_code: str
+	cancelled_late: bool
 
 
 class _Work:
@@ -184,6 +187,7 @@ class _Work:
 		self.ledger, self.site, self.store = ledger, ledger.site, store
 		self.rules, self.row, self.order = rules, row, order
 		self.done: list[str] = []
+		self.released = row.reason_code == RELEASED and bool(row.has_left) and order.status in BACK
 
 	def run(self) -> str:
 		row, order = self.row, self.order
@@ -195,12 +199,14 @@ class _Work:
 			Paper(row.sales_order) if row.sales_order else None,
 			Paper(row.sales_invoice) if row.sales_invoice else None,
 		)
-		print_now = booked_fingerprint(order, units, row.customer)
+		print_now = booked_fingerprint(order, units)
 		goal = target(self.rules, row.furthest, order.status, has_left)
 		todo = plan(
 			order, goal, books, units=units, has_left=has_left,
-			changed=not books.empty and row.booked_fingerprint != print_now,
+			changed=not books.empty and row.booked_fingerprint != print_now, late=bool(row.cancelled_late),
 		)  # fmt: skip
+		if self.released:
+			todo = Plan(remark=row.reason)
 		lines = inbox.resolve_again(
 			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
 		)
@@ -215,7 +221,7 @@ class _Work:
 			)
 		problem = todo.problem
 		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
-		unbooked = books.empty and not problem and not order.fulfilled_by_marketplace
+		unbooked = books.empty and not problem and not order.fulfilled_by_marketplace and not self.released
 		if making or unbooked:
 			# Also of what is only held so far: stock of an unknown item is not.
 			problem = unresolved(lines, units) or problem
@@ -245,7 +251,7 @@ class _Work:
 	def _rest(self, lines: list[Resolved], has_left: bool) -> dict[tuple[str, str], Decimal]:
 		"""What the order holds although it is booked, for a person changed the documents."""
 		row = self.row
-		if not (row.holding and (row.sales_order or row.sales_invoice)):
+		if self.released or not (row.holding and (row.sales_order or row.sales_invoice)):
 			return {}
 		carried = _carried(self.ledger, row.sales_order, row.sales_invoice)
 		return inbox.rest_of(self.order, lines, carried, has_left=has_left)
@@ -290,7 +296,9 @@ class _Work:
 	) -> str:
 		row, db, now = self.row, self.site.db, self.site.now()
 		booked = bool(row.sales_order or row.sales_invoice)
-		holds = rest or inbox.holds_of(self.order, lines, booked=booked, has_left=bool(row.has_left))
+		holds = rest or inbox.holds_of(
+			self.order, lines, booked=booked or self.released, has_left=bool(row.has_left)
+		)
 		held.hold(db, self.store.name, {row.name: holds})
 		state = ATTENTION if problem else UP_TO_DATE
 		attempts = row.attempts + 1 if problem else 0

@@ -7,7 +7,7 @@ longer than the listings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 
@@ -114,16 +114,18 @@ def fold(site: Site, *, whole_stores: bool = True) -> set[str]:
 			appeared = [row[1] for row in rows if row[3] == outbox.MAPPING and not row[2]]
 			if appeared:
 				match_items(site, appeared)  # before the rows that tell of these items are gone
-			if any(row[3] in outbox.FREEING for row in rows):
-				_retrying(site, partial(_orders_look_again, site))
+			freed = {row[1] for row in rows if row[3] in outbox.FREEING}
+			if freed:
+				moved = {row[1] for row in rows if row[3] in (outbox.MAPPING, outbox.SETTINGS)}
+				_retrying(site, partial(_orders_look_again, site, moved))
 			stores |= _retrying(site, partial(_fold_items, site, rows))
 		if len(rows) < ROWS_PER_FOLD:
 			return stores | (_fold_stores(site) if whole_stores else set())
 
 
-def _orders_look_again(site: Site) -> set[str]:
+def _orders_look_again(site: Site, items: Collection[str] = ()) -> set[str]:
 	"""What orders may have waited for has changed: a mapping, an item, settings. Commits."""
-	if look_again(site.db, site.now()):
+	if look_again(site.db, site.now(), items=items):
 		site.db.commit()
 		for store in site.stores():
 			site.wake_orders(store.name)

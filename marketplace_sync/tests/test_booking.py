@@ -194,6 +194,100 @@ class TestWay(OrderCase):
 				self.assert_done(row)
 				self.assertEqual(self.stock(), (100, 0))
 
+	def test_a_customer_that_is_renamed_is_no_change_of_its_orders(self) -> None:
+		orders = [self.order(S.READY_TO_SHIP) for _at in range(2)]
+		rows = [self.book(order) for order in orders]
+		customer = rows[0].customer
+		frappe.rename_doc("Customer", customer, f"{customer} renamed", force=True)
+		self.addCleanup(frappe.rename_doc, "Customer", f"{customer} renamed", customer, force=True)
+		frappe.db.commit()
+		row = self.book(self.again(orders[0], S.SHIPPED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual(row.sales_invoice, rows[0].sales_invoice)
+		row = self.book(self.again(orders[1], note="asked"))
+		self.assertEqual(row.sales_invoice, rows[1].sales_invoice)
+		row = self.book(self.again(orders[1], S.DELIVERED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+
+	def test_a_person_whose_request_reads_the_past_leaves_no_hold_of_a_worker(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 3))
+		row = self.book(order)
+		frappe.get_doc("Sales Order", row.sales_order).update_status("Closed")
+		frappe.db.commit()
+		self.assertEqual((self.held(row.name), self.available()), (3, 97))
+		frappe.db.commit()
+		doc = frappe.get_doc("Sales Order", row.sales_order)  # the request's snapshot is of this moment
+		with other_connection():
+			self.receive(self.again(order, S.PRINTED))
+		doc.update_status("Draft")
+		frappe.db.commit()
+		row = self.row(row.name)
+		self.assertEqual(
+			(row.holding, row.stock_booked, self.held(row.name), self.available()), (0, 1, 0, 97)
+		)
+		self.assertEqual(frappe.db.count("Marketplace Order Item", {"parent": row.name}), 1)
+
+	def test_an_order_that_came_back_and_whose_documents_a_person_cancels_holds_nothing(self) -> None:
+		order = self.order(S.DELIVERED)
+		row = self.book(order)
+		row = self.book(self.again(order, S.CANCELLED, left=True))
+		self.assertTrue(row.credit_note)
+		frappe.delete_doc("Sales Invoice", row.credit_note)
+		for doctype, name in (
+			("Payment Entry", row.payment_entry),
+			("Sales Invoice", row.sales_invoice),
+			("Sales Order", row.sales_order),
+		):
+			frappe.get_doc(doctype, name).cancel()
+			frappe.db.commit()
+		booking.book(row.name)
+		row = self.row(row.name)
+		self.assertEqual((row.state, self.held(row.name), self.available()), ("Up to Date", 0, 100))
+		self.assertIn("came back", row.reason)
+		booking.retry(row.name)
+		self.assertTrue(self.row(row.name).sales_invoice)
+
+	def test_an_amended_invoice_is_left_alone_while_it_is_a_draft(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 2, price=10_000))
+		row = self.book(order)
+		changed = self.order(
+			S.SHIPPED, line(self.item, 2, price=9_000), order_id=order.order_id, at=order.updated_at + 5
+		)
+		row = self.book(changed)
+		self.assert_attention(row, "amend it")
+		old = frappe.get_doc("Sales Invoice", row.sales_invoice)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.amended_from, new.docstatus = old.name, 0
+		new.marketplace_order = row.name
+		new.insert()
+		frappe.db.commit()
+		booking.book(row.name)
+		row = self.row(row.name)
+		self.assertEqual((row.sales_invoice, self.documents(row.name)["Sales Invoice"]), (new.name, 1))
+		new.reload()
+		new.submit()
+		frappe.db.commit()
+		booking.book(row.name)
+		# Its total is the old one still.
+		self.assert_attention(self.row(row.name), new.name)
+
+	def test_what_a_refusal_of_erpnext_leaves_unbooked_is_held_no_more_than_it_needs(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 3))
+		row = self.book(order)
+		note = make_delivery_note(row.sales_order)
+		note.items[0].qty = 2
+		note.insert().submit()
+		frappe.get_doc("Sales Order", row.sales_order).update_status("Closed")
+		frappe.db.commit()
+		self.assertEqual((self.held(row.name), self.available()), (1, 97))
+		fewer = self.order(
+			S.OPEN, line(self.item, 3, cancelled=1), order_id=order.order_id, at=order.updated_at + 5
+		)
+		row = self.book(fewer)
+		self.assert_attention(row, "Delivery Note")
+		self.assertEqual((self.held(row.name), self.available()), (0, 98))
+
 	def test_delivery_note_by_hand_keeps_the_order_from_being_cancelled(self) -> None:
 		order = self.order(S.OPEN)
 		row = self.book(order)

@@ -16,13 +16,14 @@ from marketplace_sync.orders.booking import (
 	Paper,
 	Plan,
 	Step,
+	all_came_back,
 	booked_fingerprint,
 	match_rows,
 	plan,
 	uncarried,
 	wait,
 )
-from marketplace_sync.orders.status import CHAIN, PRESETS, Action, Rule, rank, target
+from marketplace_sync.orders.status import CHAIN, PRESETS, Action, Rule, Target, rank, target
 from tests.orders.build import a_line, an_order
 
 S, A = OrderStatus, Action
@@ -203,7 +204,7 @@ def test_an_order_that_cannot_be_read_undoes_nothing_and_is_shown(books: Books, 
 def test_fingerprint_is_of_lines_and_amounts_only() -> None:
 	def of(order: RemoteOrder, **changes: Any) -> str:
 		order = replace(order, **changes)
-		return booked_fingerprint(order, units_of(order, False), "C")
+		return booked_fingerprint(order, units_of(order, False))
 
 	order = an_order(a_line(quantity=2), total=Decimal(20_000))
 	same = of(order)
@@ -305,3 +306,26 @@ def test_what_documents_do_not_carry_is_held() -> None:
 
 def test_waiting_doubles_to_an_hour() -> None:
 	assert [wait(attempt) for attempt in (1, 2, 3, 7, 100)] == [60, 120, 240, 3_600, 3_600]
+
+
+def test_units_cancelled_on_their_way_are_for_a_person() -> None:
+	order = an_order(a_line("A", 2, cancelled=1), status=S.SHIPPED, left=True)
+	for books in (
+		Books(Paper("SO"), Paper("SINV"), invoiced={"L1": 2}),
+		Books(Paper("SO")),
+	):
+		todo = plan(
+			order, Target(sales_order=True), books, units={"L1": 1}, has_left=True, changed=True, late=True
+		)
+		assert (todo.steps, todo.differs) == ((), True)
+
+
+def test_all_came_back() -> None:
+	both = (a_line("A", 2), a_line("B", 1, number=2))
+	cancelled = an_order(*both, status=S.CANCELLED, left=True)
+	assert all_came_back(cancelled, units_of(cancelled, True))
+	some = an_order(a_line("A", 2, returned=2), a_line("B", 1, number=2), status=S.RETURNED)
+	assert not all_came_back(some, units_of(some, True))
+	whole = an_order(a_line("A", 3, cancelled=1, returned=2), status=S.RETURNED)
+	assert all_came_back(whole, units_of(whole, True))
+	assert not all_came_back(an_order(*both, status=S.SHIPPED), {"L1": 2})

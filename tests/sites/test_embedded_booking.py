@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
-from marketplace_sync.coordination.outbox import MAPPING, OutboxRow, record
+from marketplace_sync.coordination.outbox import MAPPING, SETTINGS, OutboxRow, record
+from marketplace_sync.orders import inbox
 from marketplace_sync.orders.inbox import ATTENTION, UP_TO_DATE, WAITING
 from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_ledger import Ledger, Line
@@ -419,3 +420,118 @@ def test_any_way_in_any_order_ends_in_the_same_stock():
 			"SELECT po_no FROM `tabSales Order` WHERE docstatus = 1 GROUP BY po_no HAVING COUNT(*) > 1"
 		)
 		assert not seller.db.rows(f"SELECT 1 FROM `tabMarketplace Order` WHERE state = '{WAITING}'")
+
+
+# -- what came back, and what people and settings change in between -----------------------------------------------------
+@pytest.mark.parametrize("early", ["Sales Order", "Nothing"])
+def test_goods_that_came_back_before_they_were_invoiced_wait_for_a_person(early: str):
+	"""The parcel was refused at the door, and the table invoices at Delivered: nothing would ever give the units free."""
+	seller = Seller(order_preset="Own table")
+	rules = (
+		("Open", early),
+		("Delivered", "Sales Invoice with Stock Update"),
+		("Cancelled", "Cancel"),
+		("Returned", "Draft Credit Note"),
+	)
+	seller.db.insert_many(
+		"Marketplace Order Rule",
+		("name", "parent", "idx", "status", "action"),
+		[(str(idx), seller.name, idx, *rule) for idx, rule in enumerate(rules, 1)],
+	)
+	seller.db.commit()
+	for number, status in enumerate((S.OPEN, S.READY_TO_SHIP, S.SHIPPED)):
+		book(seller, step(status, a_line("A", 3), number=number))
+	back = step(S.CANCELLED, a_line("A", 3, returned=3), number=9, left=True)
+	book(seller, back)
+	state, reason, order = seller.row("O-1", "state", "reason", "sales_order")
+	assert (state, available_of(seller)) == (ATTENTION, 7)
+	if early == "Sales Order":
+		assert f"cancel {order}" in reason
+		Ledger(seller.site).cancel_order(order)
+	assert ("press Release" in reason) == (early == "Nothing")
+	inbox.let_go(seller.site, f"{seller.name}-O-1", "Ani")
+	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10)
+	# What is told of it later holds nothing again, and books nothing.
+	book(seller, replace(back, note="refunded", updated_at=back.updated_at + 5))
+	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10)
+
+
+@pytest.mark.parametrize("status", [S.SHIPPED, S.READY_TO_SHIP])
+def test_a_customer_that_was_renamed_is_no_change_of_the_order(status: S):
+	seller = Seller()
+	book(seller, step(S.READY_TO_SHIP, a_line("A", 3)))
+	for table in ("Customer Marketplace Settings", "Marketplace Order", "Sales Order", "Sales Invoice"):
+		seller.db.execute(f"UPDATE `tab{table}` SET customer = 'Another Name'")
+	seller.db.commit()
+	before = documents(seller)
+	book(seller, step(status, a_line("A", 3), number=1, note="asked"))
+	assert seller.row("O-1", "state", "reason") == (UP_TO_DATE, "")
+	assert documents(seller) == before
+
+
+def test_the_rest_beside_the_documents_does_not_grow_by_news_of_the_same_units():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	Ledger(seller.site).update_order(seller.row("O-1", "sales_order")[0], [Line("A", 1, WAREHOUSE)])
+	assert (bins(seller)["A"], available_of(seller)) == ((10, 1), 7)
+	seller.receive(step(S.PRINTED, a_line("A", 3), number=1))
+	assert available_of(seller) == 7
+	# Units that were not there before are held.
+	seller.receive(step(S.PRINTED, a_line("A", 4), number=2))
+	assert available_of(seller) <= 6
+
+
+def test_units_cancelled_after_the_order_was_seen_on_its_way_are_not_sold_again():
+	seller = Seller()
+	book(seller, step(S.SHIPPED, a_line("A", 2), left=True))
+	before = documents(seller)
+	book(seller, step(S.SHIPPED, a_line("A", 2, cancelled=1), number=5, left=True))
+	assert (available_of(seller), documents(seller)) == (8, before)
+	assert seller.row("O-1", "state", "cancelled_late") == (ATTENTION, 1)
+
+
+def test_what_is_only_held_follows_a_mapping_that_is_corrected():
+	seller = Seller(order_preset="Accurate style")
+	book(seller, step(S.PENDING_PAYMENT, a_line("A", 2)))
+	assert seller.held() == {("A", WAREHOUSE): 2}
+	seller.set("Marketplace Listing", seller.listings["A"], item="B", mapped_by="User")
+	record(seller.db, NOW, [OutboxRow("A", kind=MAPPING), OutboxRow("B", kind=MAPPING)])
+	seller.db.commit()
+	fold(seller.site)
+	book(seller)
+	assert seller.held() == {("B", WAREHOUSE): 2}
+
+
+def test_what_is_only_held_follows_a_bundle_that_is_edited():
+	seller = Seller(order_preset="Accurate style")
+	Ledger(seller.site).add_bundle("PAIR", {"A": 1})
+	book(seller, step(S.PENDING_PAYMENT, a_line("PAIR", 2, number=77)))
+	assert seller.held() == {("A", WAREHOUSE): 2}
+	seller.db.execute("UPDATE `tabProduct Bundle Item` SET item_code = 'B' WHERE parent = 'PAIR'")
+	record(seller.db, NOW, [OutboxRow("PAIR", kind=SETTINGS)])
+	seller.db.commit()
+	fold(seller.site)
+	book(seller)
+	assert seller.held() == {("B", WAREHOUSE): 2}
+
+
+def test_a_hold_is_kept_by_a_line_that_has_units_left():
+	seller = Seller(order_preset="Accurate style")
+	book(seller, step(S.PENDING_PAYMENT, a_line("A", 1), a_line("B", 1, number=2)))
+	seller.db.execute("UPDATE `tabMarketplace Listing` SET item = NULL")
+	seller.db.execute("UPDATE `tabItem` SET name = name || '-NEW', item_code = item_code || '-NEW'")
+	seller.db.commit()
+	seller.receive(step(S.PENDING_PAYMENT, a_line("A", 1, cancelled=1), a_line("B", 1, number=2), number=1))
+	assert seller.held()["B", WAREHOUSE] == 1
+
+
+def test_what_was_set_aside_lets_no_older_snapshot_win():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 2)))
+	book(seller, step(S.CANCELLED, a_line("A", 2), number=100))
+	seller.receive(step(S.CANCELLED, a_line("A", 10**30), number=101))
+	assert seller.row("O-1", "state")[0] == ATTENTION
+	book(seller, step(S.OPEN, a_line("A", 2), number=1))
+	assert available_of(seller) == 10
+	book(seller, step(S.CANCELLED, a_line("A", 2), number=102))
+	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10)

@@ -82,7 +82,7 @@ function show_state(frm, details) {
 			? __("The marketplace says {0}. It is booked by itself in a moment.", [status])
 			: __("The marketplace said {0}. Import Orders is not ticked in its store any more.", [status]);
 		if (doc.reason) headline += `<br>${lines_of(doc.reason)}`;
-	} else if (doc.status === "Cancelled" && !documents.length) {
+	} else if (doc.status === "Cancelled" && !documents.length && !held) {
 		headline = __("Cancelled on the marketplace: nothing of it is booked, and nothing is held.");
 	} else if (documents.length) {
 		headline = __("All is booked that the store's Status Table asks for at {0}.", [status]);
@@ -92,14 +92,14 @@ function show_state(frm, details) {
 	if (doc.state === "Up to Date" && doc.reason) headline += `<br>${lines_of(doc.reason)}`;
 	const facts = [];
 	if (held) facts.push(__("Held for it, so that nobody else buys it: {0}", [held]));
-	if (held && !details.imports) {
+	if (held && !details.imports)
 		facts.push(
 			__(
 				"Import Orders is not ticked in its store: what becomes of this order is not told here. Press Fetch Again to ask once; or Release when it is over, or was booked by hand."
 			)
 		);
-		frm.add_custom_button(__("Release"), () => release(frm));
-	}
+	const came_back = doc.has_left && ["Cancelled", "Returned"].includes(doc.status);
+	if (held && (came_back || !details.imports)) frm.add_custom_button(__("Release"), () => release(frm));
 	if (doc.note) facts.push(`${__("Note of the Marketplace")}: ${esc(doc.note)}`);
 	if (doc.state !== "Up to Date" && doc.attempts && doc.due_at > 0)
 		facts.push(__("Tried again by itself at {0}", [marketplace_sync.time(doc.due_at)]));

@@ -27,6 +27,7 @@ class MarketplaceOrder(Document):
 		attempts: DF.Int
 		booked_fingerprint: DF.Data | None
 		buyer: DF.SmallText | None
+		cancelled_late: DF.Check
 		credit_note: DF.Link | None
 		currency: DF.Link | None
 		customer: DF.Link | None
