@@ -130,8 +130,7 @@ READ: Shape = {
 			**dict.fromkeys(
 				(
 					"cost_of_goods_sold", "original_cost_of_goods_sold", "seller_discount", "voucher_from_seller",
-					"seller_coin_cash_back", "original_shopee_discount", "total_adjustment_amount", VOUCHER_BACK, REFUND,
-					*BY_PLATFORM, *CHARGED, *GIVEN,
+					"seller_coin_cash_back", "total_adjustment_amount", VOUCHER_BACK, *BY_PLATFORM, *CHARGED, *GIVEN,
 				)
 			),
 			"items": dict.fromkeys(("item_id", "model_id", "seller_discount")),
@@ -524,6 +523,12 @@ def _money_of(
 	return tuple(one for one in found if one.amount), total
 
 
+def _final_total(income: dict[str, Any]) -> Decimal:
+	"""What the seller is owed before fees once everything that was cancelled or refunded is taken off."""
+	vouchers = money(income, "voucher_from_seller") + money(income, "seller_coin_cash_back")
+	return money(income, "cost_of_goods_sold") - vouchers
+
+
 def _discount_of(items: Sequence[dict[str, Any]], line: OrderLine) -> Decimal:
 	"""The seller's discount of a whole line; the first that fits of several of one model."""
 	fitting = (
@@ -542,14 +547,9 @@ def _settled(row: dict[str, Any], order: RemoteOrder | None) -> SettlementLine:
 	income = record(record(order.raw.get("escrow_detail")).get("order_income"))
 	fees = [(name, money(income, name)) for name in CHARGED]
 	fees += [(name, -money(income, name)) for name in GIVEN]
-	if any(line.returned for line in order.lines):
-		# By Shopee's sum a return takes these off, the last gives its part of the voucher back.
-		discount = money(income, "original_shopee_discount") - money(income, "shopee_discount")
-		fees += [
-			(REFUND, -money(income, REFUND)),
-			("shopee_discount", discount),
-			(VOUCHER_BACK, -money(income, VOUCHER_BACK)),
-		]
+	# A refund, of goods that came back or not: what the order's final amounts are lower by than what was sold.
+	if refund := order.total - _final_total(income):
+		fees.append((REFUND, refund))
 	rest = order.total - net - sum((fee for _name, fee in fees), ZERO)
 	adjustment = money(income, "total_adjustment_amount")
 	fees.append(("total_adjustment_amount" if rest == -adjustment else UNNAMED_FEE, rest))

@@ -17,14 +17,12 @@ ADJUSTMENT = "Adjustment"
 REFUNDS = frozenset(
 	{
 		"seller_return_refund",
-		"shopee_discount",
-		"prorated_seller_voucher_offset_return_items",
 		"refund_subtotal_before_discount_amount",
 		"seller_discount_refund_amount",
 	}
 )
-"""What connectors tell as fees though it is no cost: a buyer's money that goes back (and what the platform, or a voucher,
-had added to it or taken off). In the books that is a credit note."""
+"""What connectors tell as fees though it is no cost: a buyer's money that goes back (and the seller's discount of it). In the
+books that is a credit note."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,7 @@ def test_a_payout_of_what_was_returned_and_cancelled(server: SandboxServer, cloc
 	assert line.gross == order.total
 	assert line.gross - sum((fee for _name, fee in line.fees), ZERO) == line.net
 	assert dict(line.fees)["seller_return_refund"] > 0
+	assert "other" not in dict(line.fees)
 
 
 # -- push --------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from marketplace_sync.connectors.orders import (
 	OrderAmount,
 	OrderStatus,
 	RemoteOrder,
+	SettlementLine,
 )
 from marketplace_sync.connectors.shopee import Shopee
 from marketplace_sync.connectors.shopee_orders import DETAIL_FIELDS, LEFT_LOGISTICS, STATUS, WIB
@@ -101,6 +102,23 @@ RETURNED_ITEMS = (
 	item(model_quantity_purchased=1, model_original_price=33_000, model_id=1),
 	item(model_quantity_purchased=1, model_original_price=41_000, model_id=2, returned_qty=1),
 )
+
+
+# Three at 100, the seller gives 30 and a voucher of 9: one was cancelled, one came back.
+BOUGHT_THREE = item(model_quantity_purchased=3, model_original_price=100, cancelled_qty=1, returned_qty=1)
+A_RETURN_BESIDE_A_CANCELLATION = {
+	"order_sn": "R",
+	"return_order_sn_list": ["1"],
+	"order_income": {
+		"original_cost_of_goods_sold": 270,
+		"cost_of_goods_sold": 90,
+		"seller_return_refund": -180,
+		"seller_discount": 10,
+		"voucher_from_seller": 3,
+		"prorated_seller_voucher_offset_return_items": 3,
+		"items": [{"item_id": 1000, "model_id": 11, "seller_discount": 30}],
+	},
+}
 
 
 def escrow(order_id: str = "2404098R48U37H", returns: tuple[str, ...] = (), **income: Any) -> dict[str, Any]:
@@ -453,19 +471,7 @@ def test_what_came_back_is_still_in_the_total() -> None:
 
 
 def test_a_return_beside_a_cancellation() -> None:
-	"""Three at 100, the seller gives 30 and a voucher of 9: one was cancelled, one came back."""
-	income = {
-		"original_cost_of_goods_sold": 270,
-		"cost_of_goods_sold": 90,
-		"seller_return_refund": -180,
-		"seller_discount": 10,
-		"voucher_from_seller": 3,
-		"prorated_seller_voucher_offset_return_items": 3,
-		"items": [{"item_id": 1000, "model_id": 11, "seller_discount": 30}],
-	}
-	bought = item(model_quantity_purchased=3, model_original_price=100, cancelled_qty=1, returned_qty=1)
-	raw = {"order_sn": "R", "return_order_sn_list": ["1"], "order_income": income}
-	one = parsed(bought, order_status="COMPLETED", escrow_detail=raw)
+	one = parsed(BOUGHT_THREE, order_status="COMPLETED", escrow_detail=A_RETURN_BESIDE_A_CANCELLATION)
 	assert one.total == 200 - 20 - 6 == owed(one)
 
 
@@ -555,6 +561,47 @@ def test_the_gross_is_the_total_of_the_order() -> None:
 		"shopee_shipping_rebate": -15_000,
 		"seller_return_refund": 28_900,
 	}
+
+
+REFUNDED_IN_MONEY = tuple(item(**{**one, "returned_qty": 0}) for one in RETURNED_ITEMS)
+
+
+def paid_out(net: float, raw: dict[str, Any], *items: dict[str, Any]) -> SettlementLine:
+	connector, _http = shopee(
+		released(("R", net), at=day(1)),
+		details(order(*items, order_sn="R", order_status="COMPLETED")),
+		escrows({**raw, "order_sn": "R"}),
+	)
+	((line,),) = [one.lines for one in connector.settlements(Pace(), day(1) + 1, day(0))]
+	return line
+
+
+def test_a_refund_without_a_return_is_a_refund_all_the_same() -> None:
+	raw = {"return_order_sn_list": ["1"], "order_income": RETURNED_INCOME}
+	line = paid_out(37_719, raw, *REFUNDED_IN_MONEY)
+	assert (line.gross, dict(line.fees)["seller_return_refund"]) == (52_600, 28_900)
+	assert "other" not in dict(line.fees)
+	# Told without its return, the total is lower by it already.
+	line = paid_out(37_719, {**raw, "return_order_sn_list": []}, *REFUNDED_IN_MONEY)
+	assert (line.gross, set(dict(line.fees)) & {"seller_return_refund", "other"}) == (23_700, set())
+
+
+def test_a_refund_beside_a_cancellation_is_what_was_refunded() -> None:
+	line = paid_out(87, A_RETURN_BESIDE_A_CANCELLATION, BOUGHT_THREE)
+	assert (line.gross, line.fees) == (174, (("seller_return_refund", Decimal(87)),))
+
+
+def test_a_cancelled_unit_is_no_refund() -> None:
+	final = escrow(
+		cost_of_goods_sold=45_000.5,
+		seller_return_refund=-45_000.5,
+		seller_discount=5_000,
+		voucher_from_seller=0,
+		seller_coin_cash_back=0,
+	)
+	line = paid_out(37_000.5, final, item(cancelled_qty=1))
+	assert line.gross == Decimal("45000.5")
+	assert not set(dict(line.fees)) & {"seller_return_refund", "other"}
 
 
 def test_an_adjustment_has_its_name() -> None:

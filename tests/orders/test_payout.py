@@ -81,20 +81,6 @@ def test_a_refund_is_no_fee_but_less_gross():
 	assert per_order(settlement(one)).lines == (line("A", "70", "63", Commission_Fee="7"),)
 
 
-def test_what_a_return_takes_back_of_rebate_and_voucher_is_part_of_the_refund():
-	one = SettlementLine(
-		"A",
-		D(95_000),
-		(
-			("seller_return_refund", D(90_000)),
-			("shopee_discount", D(10_000)),
-			("prorated_seller_voucher_offset_return_items", D(-5_000)),
-		),
-		D(0),
-	)
-	assert per_order(settlement(one)).lines == (line("A", "0", "0"),)
-
-
 def test_a_fee_of_an_order_is_apart_from_what_clearing_holds_for_it():
 	told = settlement(
 		line("A", "0", "-3", affiliate="3"), line("A", "100", "90", Commission_Fee="10"), line("B", "0", "0")
