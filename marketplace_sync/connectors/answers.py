@@ -217,9 +217,12 @@ def from_http(error: HttpError) -> Refusal:
 	)
 
 
+UNCLEAR = "unclear"
+
+
 def unclear(message: str, request_id: str = "") -> Refusal:
 	"""An answer that can be read but doesn't say what it must."""
-	return Refusal(Verdict(Outcome.AMBIGUOUS), message, code="unclear", request_id=request_id)
+	return Refusal(Verdict(Outcome.AMBIGUOUS), message, code=UNCLEAR, request_id=request_id)
 
 
 UNKNOWN_ID = re.compile(

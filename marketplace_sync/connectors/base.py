@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from .orders import Push, RemoteOrder, Settlement
+from .orders import Postponed, Push, RemoteOrder, Settlement
 
 
 class Outcome(str, Enum):
@@ -383,8 +383,8 @@ class Connector(ABC):
 		"""The order out of a `RemoteOrder.raw` that was stored earlier. Raises ValueError when it is not one."""
 
 	@abstractmethod
-	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
-		"""Statements that were closed in [since, until], each whole. Raises ServiceError."""
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement | Postponed]:
+		"""Statements that were closed in [since, until], each whole, or postponed. Raises ServiceError."""
 
 	# -- push (webhooks): no store is known yet, so these are of the class ------------------------------------
 	@classmethod

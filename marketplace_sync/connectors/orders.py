@@ -160,3 +160,19 @@ class Settlement:
 	lines: tuple[SettlementLine, ...]
 	net: Decimal | None = None
 	"""The statement's own total, compared with that of its lines; None = it tells none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+	"""A closed statement that can't be told yet: its money is not on its way out, or its answer can't be read. It keeps no other
+	statement waiting, and is asked for again until it is told."""
+
+	settlement_id: str
+	"""That of the `Settlement` which it will be."""
+	closed_at: float
+	"""`Connector.settlements` tells it again when it is asked from here."""
+	why: str = ""
+	"""What people should know, and the cure; '' = nothing is wrong."""
+
+
+IMPORT_IT = "If that does not pass, import it as a CSV file with this Settlement ID."

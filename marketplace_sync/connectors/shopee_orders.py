@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from .answers import (
+	UNCLEAR,
 	Shape,
 	amount,
 	known_rows,
@@ -31,14 +32,16 @@ from .answers import (
 	unclear,
 	whole,
 )
-from .base import Connector, Pace, patiently
+from .base import Connector, Pace, ServiceError, patiently
 from .http import Request
 from .orders import (
+	IMPORT_IT,
 	ZERO,
 	AmountKind,
 	OrderAmount,
 	OrderLine,
 	OrderStatus,
+	Postponed,
 	Push,
 	RemoteOrder,
 	Settlement,
@@ -313,30 +316,42 @@ class ShopeeOrders(Connector):
 		return replace(order, amounts=amounts, total=total)
 
 	# -- settlements ---------------------------------------------------------------------------------------
-	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement | Postponed]:
 		"""Shopee releases order by order: what was released on one day in Indonesia (UTC+7) is one settlement."""
 		offset = WIB.utcoffset(None).total_seconds()
 		first = -(-(since + offset) // DAY)
 		last = (min(until, self._clock()) + offset) // DAY
 		for ended in range(int(first), int(last) + 1):
 			end = int(ended * DAY - offset)
-			released = self._released(pace, end - DAY, end - 1)
-			if not released:
-				continue
-			ids = [text(row["order_sn"]) for row in released]
-			orders = {
-				order.order_id: order for order in self.complete_orders(pace, self.fetch_orders(pace, ids))
-			}
-			currencies = {order.currency for order in orders.values()}
-			if len(currencies) != 1:
-				# The escrow list names no currency; a shop has one.
-				raise unclear("Shopee does not tell the currency of what it has paid out.")
-			yield Settlement(
-				settlement_id=f"shopee-{datetime.fromtimestamp(end - DAY, WIB):%Y-%m-%d}",
-				paid_at=float(max(whole(row.get("escrow_release_time")) or end - 1 for row in released)),
-				currency=currencies.pop(),
-				lines=tuple(_settled(row, orders.get(text(row["order_sn"]))) for row in released),
-			)
+			name = f"shopee-{datetime.fromtimestamp(end - DAY, WIB):%Y-%m-%d}"
+			told: Settlement | Postponed | None
+			try:
+				told = self._day(pace, name, end)
+			except ServiceError as error:
+				if error.code != UNCLEAR:
+					raise
+				# It is this day that can't be read, not the service that does not answer.
+				told = Postponed(name, float(end), f"{error} {IMPORT_IT}")
+			if told:
+				yield told
+
+	def _day(self, pace: Pace, name: str, end: int) -> Settlement | None:
+		"""What was released on the day that ended at `end`; None = nothing was."""
+		released = self._released(pace, end - DAY, end - 1)
+		if not released:
+			return None
+		ids = [text(row["order_sn"]) for row in released]
+		orders = {order.order_id: order for order in self.complete_orders(pace, self.fetch_orders(pace, ids))}
+		currencies = {order.currency for order in orders.values()}
+		if len(currencies) != 1:
+			# The escrow list names no currency; a shop has one.
+			raise unclear("Shopee does not tell the currency of what it has paid out.")
+		return Settlement(
+			settlement_id=name,
+			paid_at=float(max(whole(row.get("escrow_release_time")) or end - 1 for row in released)),
+			currency=currencies.pop(),
+			lines=tuple(_settled(row, orders.get(text(row["order_sn"]))) for row in released),
+		)
 
 	def _released(self, pace: Pace, since: int, until: int) -> list[dict[str, Any]]:
 		"""Page v2.payment.get_escrow_list: pages of 100, counted from 1 [H]."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from .answers import (
+	UNCLEAR,
 	Shape,
 	amount,
 	known_rows,
@@ -30,14 +31,16 @@ from .answers import (
 	unclear,
 	whole,
 )
-from .base import Connector, Pace, patiently
+from .base import Connector, Pace, ServiceError, patiently
 from .http import Request
 from .orders import (
+	IMPORT_IT,
 	ZERO,
 	AmountKind,
 	OrderAmount,
 	OrderLine,
 	OrderStatus,
+	Postponed,
 	Push,
 	RemoteOrder,
 	Settlement,
@@ -101,6 +104,11 @@ MONEY_ONLY = "REFUND"
 """The return type of which no goods come back."""
 
 UNNAMED_FEE = "other"
+
+# Page "Get Statements": PAID, FAILED and PROCESSING [M], SETTLED [L]. The bank has the money of the first and the last.
+PAID = frozenset(("PAID", "SETTLED"))
+ON_ITS_WAY = "PROCESSING"
+SEE_FINANCE = "Nothing is booked of it until it is paid: see Finance in the seller centre."
 
 READ: Shape = {
 	**dict.fromkeys(
@@ -275,8 +283,9 @@ class TikTokOrders(Connector):
 		)
 
 	# -- settlements ---------------------------------------------------------------------------------------
-	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
-		"""Pages "Get Statements" and "Get Transactions by Statement": one statement a day, at 00:00 UTC [H]."""
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement | Postponed]:
+		"""Pages "Get Statements" and "Get Transactions by Statement": one statement a day, at 00:00 UTC [H]; the money follows
+		later."""
 		query = [
 			("statement_time_ge", str(int(since))),
 			("statement_time_lt", str(int(until) + 1)),
@@ -286,12 +295,28 @@ class TikTokOrders(Connector):
 		]
 		for page in self._listed(pace, "statements", "GET", STATEMENTS, query):
 			for row in page:
-				yield self._statement(pace, row)
+				yield self._told(pace, row, since)
 
-	def _statement(self, pace: Pace, row: dict[str, Any]) -> Settlement:
-		statement_id, net = text(row.get("id")), amount(row.get("settlement_amount"))
-		if not is_order_id(statement_id) or net is None:
-			raise unclear("TikTok Shop's list has a statement without an id or an amount.")
+	def _told(self, pace: Pace, row: dict[str, Any], since: float) -> Settlement | Postponed:
+		statement_id, status = text(row.get("id")), text(row.get("payment_status"))
+		if not is_order_id(statement_id):
+			raise unclear("TikTok Shop's list has a statement without an id.")
+		closed_at = float(whole(row.get("statement_time")) or since)
+		# A statement that says nothing of its payment is taken as it always was.
+		if status and status not in PAID:
+			why = f"TikTok Shop says {status} of its payment. {SEE_FINANCE}"
+			return Postponed(statement_id, closed_at, "" if status == ON_ITS_WAY else why)
+		try:
+			return self._statement(pace, row, statement_id)
+		except ServiceError as error:
+			if error.code != UNCLEAR:
+				raise
+			return Postponed(statement_id, closed_at, f"{error} {IMPORT_IT}")
+
+	def _statement(self, pace: Pace, row: dict[str, Any], statement_id: str) -> Settlement:
+		net = amount(row.get("settlement_amount"))
+		if net is None:
+			raise unclear("TikTok Shop's list has a statement without an amount.")
 		query = [
 			("page_size", str(STATEMENTS_PER_PAGE)),
 			("sort_field", "order_create_time"),

@@ -9,7 +9,7 @@ dies leaves either nothing or all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from frappe.model.document import Document
 from frappe.utils import get_datetime, get_system_timezone
 
 from marketplace_sync.connectors.base import Connector, Outcome, ServiceError
-from marketplace_sync.connectors.orders import Settlement, SettlementLine
+from marketplace_sync.connectors.orders import Postponed, Settlement, SettlementLine
 from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.erpnext.accounting_events import payout_changed
 from marketplace_sync.erpnext.payout_books import accounts_of, currency_of, rate_of
@@ -87,11 +87,15 @@ def import_settlements(store: str) -> PayoutReport:
 	site.db.commit()
 	since = (min(cursor, began) if cursor else _first(settings, began)) - OVERLAP
 	report = PayoutReport()
+	postponed: dict[str, Postponed] = {}
 
 	def work(connector: Connector) -> None:
 		speed = normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second)
 		for settlement in connector.settlements(SitePace(site, store, speed), since, began):
-			_take(site, settings, settlement, settings.marketplace, report)
+			if isinstance(settlement, Settlement):
+				_take(site, settings, settlement, settings.marketplace, report)
+			else:
+				postponed[settlement.settlement_id] = settlement
 
 	try:
 		_authorised(site, store, work)
@@ -101,22 +105,36 @@ def import_settlements(store: str) -> PayoutReport:
 		is_ours = isinstance(error, (ServiceError, ValueError))
 		_note_error(site, store, str(error) if is_ours else f"{type(error).__name__}: see the Error Log.")
 		raise
-	site.db.execute(
-		f"UPDATE `tab{STATE}` SET settlements_cursor = %s, settlements_error = '', settlements_error_at = 0"
-		" WHERE name = %s",
-		(began, store),
-	)
-	site.db.commit()
+	# One that is here was told before, or a person has brought it in as a file.
+	missing = [
+		one
+		for one in postponed.values()
+		if not frappe.db.exists(PAYOUT, payout_name(store, one.settlement_id))
+	]
+	# The next time they are read since the oldest that is missing: never since before that, or each time would reach
+	# further back.
+	cursor = min([began, *(max(one.closed_at, since) + OVERLAP for one in missing)])
+	site.db.execute(f"UPDATE `tab{STATE}` SET settlements_cursor = %s WHERE name = %s", (cursor, store))
+	_note_error(site, store, _missing([one for one in missing if one.why]))
 	return report
 
 
+def _missing(statements: Sequence[Postponed]) -> str:
+	"""Which statements are not here though nothing else failed, and why; '' = none."""
+	if not statements:
+		return ""
+	more = f" And {len(statements) - 1} more." if statements[1:] else ""
+	return (
+		f"{statements[0].settlement_id} is not in yet; those after it are taken in. {statements[0].why}{more}"
+	)
+
+
 def _note_error(site: FrappeSite, store: str, error: str) -> None:
-	"""Write down why a store's statements could not be read, and since when. Commits."""
+	"""Write down why a store's statements could not be read, and since when; '' = they were. Commits."""
 	site.db.execute(
-		f"UPDATE `tab{STATE}` SET settlements_error = %s,"
-		" settlements_error_at = CASE WHEN settlements_error_at > 0 THEN settlements_error_at ELSE %s END"
-		" WHERE name = %s",
-		(plain(error)[:500], site.now(), store),
+		f"UPDATE `tab{STATE}` SET settlements_error = %s, settlements_error_at = CASE WHEN %s = '' THEN 0"
+		" WHEN settlements_error_at > 0 THEN settlements_error_at ELSE %s END WHERE name = %s",
+		(plain(error)[:500], error, site.now(), store),
 	)
 	site.db.commit()
 

@@ -18,7 +18,8 @@ from .tiktok_products import LATEST
 from .wire import Request
 from .world import Shop, World
 
-PAID, PAYMENT_STATUSES = "PAID", ("PAID", "FAILED", "PROCESSING", "SETTLED")
+PAYMENT_STATUSES = ("PAID", "FAILED", "PROCESSING", "SETTLED")
+PAID = ("PAID", "SETTLED")
 
 
 def statements(desk: Desk, _world: World, shop: Shop, request: Request, _argument: str) -> dict[str, Any]:
@@ -28,11 +29,15 @@ def statements(desk: Desk, _world: World, shop: Shop, request: Request, _argumen
 	status = request.one("payment_status")
 	if status and status not in PAYMENT_STATUSES:
 		raise Refused(BAD_PARAMS, f"payment_status must be one of {', '.join(PAYMENT_STATUSES)}", 400)
-	found = [one for one in desk.statements(shop) if since <= one.at < until and status in ("", PAID)]
+	found = [
+		one
+		for one in desk.statements(shop)
+		if since <= one.at < until and status in ("", shop.settings["payment_status"])
+	]
 	if request.one("sort_order") == "DESC":
 		found.reverse()
 	return {
-		"statements": [_statement(one) for one in found[start : start + size]],
+		"statements": [_statement(shop, one) for one in found[start : start + size]],
 		"next_page_token": f"page-{start + size}" if start + size < len(found) else "",
 	}
 
@@ -123,15 +128,15 @@ def _sums(rows: tuple[Settled, ...]) -> dict[str, str]:
 	}
 
 
-def _statement(one: Statement) -> dict[str, Any]:
+def _statement(shop: Shop, one: Statement) -> dict[str, Any]:
 	return {
 		"id": one.id,
 		"statement_time": one.at,
 		"currency": _currency(one),
 		**_sums(one.transactions),
-		"payment_status": PAID,
+		"payment_status": shop.settings["payment_status"],
 		"payment_id": f"{one.id}1",
-		"payment_time": one.at,
+		"payment_time": one.at if shop.settings["payment_status"] in PAID else 0,
 	}
 
 

@@ -48,6 +48,7 @@ SETTING_DEFAULTS: dict[str, Any] = {
 	"currency": "IDR",
 	"fee_rates": None,
 	"escrow_unpaid": True,
+	"payment_status": "PAID",
 	"push_url": None,
 	"push_retry": None,
 }

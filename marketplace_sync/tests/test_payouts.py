@@ -20,7 +20,7 @@ from frappe.utils import add_days, flt, get_system_timezone, nowdate
 
 from marketplace_sync.api import import_status
 from marketplace_sync.connectors.base import Capabilities, Outcome, Pace, ServiceError
-from marketplace_sync.connectors.orders import Settlement, SettlementLine
+from marketplace_sync.connectors.orders import Postponed, Settlement, SettlementLine
 from marketplace_sync.erpnext import payout_books, payouts
 from marketplace_sync.erpnext.payout_rows import payout_name
 from marketplace_sync.marketplace_sync.doctype.marketplace_payout import marketplace_payout as buttons
@@ -58,12 +58,12 @@ class FakeConnector:
 
 	capabilities = Capabilities(lines_per_call=50, one_product_per_call=False, calls_per_second=1_000.0)
 
-	def __init__(self, *statements: Settlement | ServiceError):
+	def __init__(self, *statements: Settlement | Postponed | ServiceError):
 		self.statements = statements
 		self.asked: list[tuple[float, float]] = []
 		self.account = frappe._dict(access_token="old")
 
-	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement]:
+	def settlements(self, pace: Pace, since: float, until: float) -> Iterator[Settlement | Postponed]:
 		self.asked.append((since, until))
 		pace.before_call()
 		for one in self.statements:
@@ -844,6 +844,47 @@ class TestPayouts(SiteTestCase):
 		self.assertEqual((report.known, report.posted), (1, 1))
 		self.assertEqual(import_status(self.store)["settlements_error"], "")
 		self.assertEqual(import_status(self.store)["settlements_error_at"], 0)
+
+	def test_a_postponed_statement_is_asked_for_until_it_is_told_and_keeps_no_other_waiting(self) -> None:
+		one, other = self.order(100), self.order(50)
+		late = self.statement(line(one, 100))
+		closed_at = late.paid_at - 40 * 86_400
+		postponed = Postponed("S1", closed_at, "No currency.")
+		site_connector = patch.object(FrappeSite, "connector", lambda _site, _store: fake)
+		fake = FakeConnector(
+			postponed, Postponed("S0", closed_at + 5), self.statement(line(other, 50), name="S2")
+		)
+		with site_connector:
+			self.assertEqual(payouts.import_settlements(self.store).posted, 1)
+			told = import_status(self.store)
+			self.assertIn("S1 is not in yet", told["settlements_error"])
+			self.assertIn("No currency.", told["settlements_error"])
+			self.assertNotIn("S0", told["settlements_error"])
+			# As often as it takes, and never further back.
+			fake.statements = (Postponed("S0", closed_at + 5), postponed)
+			payouts.import_settlements(self.store)
+			payouts.import_settlements(self.store)
+			self.assertEqual([since for since, _until in fake.asked[1:]], [closed_at] * 2)
+			self.assertEqual(
+				import_status(self.store)["settlements_error_at"], told["settlements_error_at"], "since then"
+			)
+			fake.statements = (late, Postponed("S0", closed_at + 5))
+			payouts.import_settlements(self.store)
+			payouts.import_settlements(self.store)
+		self.assertEqual(self.payout().state, "Posted")
+		self.assertEqual(len(self.entries()), 2)
+		self.assertEqual(fake.asked[-1][0], closed_at + 5)
+		self.assertEqual(import_status(self.store)["settlements_error"], "")
+
+	def test_a_postponed_statement_that_is_here_is_waited_for_no_more(self) -> None:
+		order = self.order(100)
+		payouts.import_csv(self.store, self.file(f"S1;{nowdate()};{order};100;0;0;100"))
+		fake = FakeConnector(Postponed("S1", 1_700_000_000.0, "No currency."))
+		with patch.object(FrappeSite, "connector", lambda _site, _store: fake):
+			payouts.import_settlements(self.store)
+			payouts.import_settlements(self.store)
+		self.assertEqual(fake.asked[1][0], fake.asked[0][1] - payouts.OVERLAP)
+		self.assertEqual(import_status(self.store)["settlements_error"], "")
 
 	def test_what_breaks_off_for_any_reason_is_shown_without_its_details(self) -> None:
 		broken = patch.object(payouts, "_take", side_effect=ZeroDivisionError("secret"))

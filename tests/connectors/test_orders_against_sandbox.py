@@ -17,7 +17,14 @@ import pytest
 from benchmarks.flat_connector import Flat
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import Account, Connector, Outcome, StockLine
-from marketplace_sync.connectors.orders import ZERO, AmountKind, OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import (
+	ZERO,
+	AmountKind,
+	OrderStatus,
+	Postponed,
+	RemoteOrder,
+	Settlement,
+)
 from marketplace_sync.orders.inbox import snapshot_of
 from marketplace_sync.sandbox import ControlClient, SandboxServer
 from marketplace_sync.sandbox.desk import BUYER
@@ -302,6 +309,23 @@ def test_a_payout_of_what_was_returned_and_cancelled(server: SandboxServer, cloc
 	assert line.gross - sum((fee for _name, fee in line.fees), ZERO) == line.net
 	assert dict(line.fees)["seller_return_refund"] > 0
 	assert "other" not in dict(line.fees)
+
+
+def test_a_statement_is_a_payout_once_it_is_paid(server: SandboxServer, clock: Clock) -> None:
+	server.control.reset()
+	clock.ahead = 0.0
+	bench = Bench(server, clock, "tiktok")
+	order_id = bench.place({"A": 1})
+	ship(bench, "tiktok", order_id)
+	bench.control.step_order(SHOP, order_id, DONE)
+	began = clock()
+	clock.ahead = 2 * 86_400.0
+	bench.control.configure(SHOP, payment_status="PROCESSING")
+	(waiting,) = bench.connector.settlements(Pace(), began, clock())
+	assert isinstance(waiting, Postponed) and not waiting.why
+	bench.control.configure(SHOP, payment_status="PAID")
+	(paid,) = bench.connector.settlements(Pace(), waiting.closed_at, clock())
+	assert isinstance(paid, Settlement) and paid.settlement_id == waiting.settlement_id
 
 
 # -- push --------------------------------------------------------------------------------------------------

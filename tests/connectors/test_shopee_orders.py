@@ -15,7 +15,9 @@ from marketplace_sync.connectors.orders import (
 	AmountKind,
 	OrderAmount,
 	OrderStatus,
+	Postponed,
 	RemoteOrder,
+	Settlement,
 	SettlementLine,
 )
 from marketplace_sync.connectors.shopee import Shopee
@@ -626,9 +628,29 @@ def test_a_payout_without_escrow_detail() -> None:
 	assert "no escrow detail" in one.lines[0].note
 
 
-@pytest.mark.parametrize("broken", [answer({}), answer({"escrow_list": [{"order_sn": "A"}]})])
-def test_a_payout_that_cant_be_read_is_an_error(broken: dict[str, Any]) -> None:
-	connector, _http = shopee(*[broken] * 6)
+@pytest.mark.parametrize(
+	"broken",
+	[
+		[answer({})],
+		[answer({"escrow_list": [{"order_sn": "A"}]})],
+		[released(("OLD", 5_000)), details()],
+	],
+)
+def test_a_day_that_cant_be_read_keeps_no_other_waiting(broken: list[dict[str, Any]]) -> None:
+	fine = [released(("A", 80_000), at=day(2)), details(order(order_sn="A")), escrows(escrow("A"))]
+	connector, _http = shopee(*broken, *fine)
+	first, second = connector.settlements(Pace(), day(3) + 1, day(1))
+	assert isinstance(first, Postponed) and first.settlement_id == "shopee-2025-10-06"
+	assert first.why.startswith("Shopee") and "CSV" in first.why
+	assert isinstance(second, Settlement) and second.settlement_id == "shopee-2025-10-07"
+	connector, http = shopee(*fine)
+	(again,) = connector.settlements(Pace(), first.closed_at, first.closed_at)
+	assert http.query()["release_time_from"] == str(int(day(3))), "asked since then it is told again, alone"
+	assert again.settlement_id == first.settlement_id
+
+
+def test_a_service_that_does_not_answer_is_an_error() -> None:
+	connector, _http = shopee(*[Lost("x")] * 6)
 	with pytest.raises(ServiceError) as caught:
-		list(connector.settlements(Pace(), day(1) + 1, day(0)))
+		list(connector.settlements(Pace(), day(2) + 1, day(0)))
 	assert caught.value.outcome is Outcome.AMBIGUOUS

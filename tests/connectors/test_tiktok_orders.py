@@ -16,6 +16,7 @@ from marketplace_sync.connectors.orders import (
 	AmountKind,
 	OrderAmount,
 	OrderStatus,
+	Postponed,
 	RemoteOrder,
 	Settlement,
 )
@@ -556,10 +557,44 @@ def test_an_adjustment() -> None:
 	)
 
 
+@pytest.mark.parametrize("status", ["PAID", "SETTLED"])
+def test_a_statement_that_was_paid(status: str) -> None:
+	connector, _http = tiktok(
+		answer(statements=[statement(payment_status=status)]), answer(transactions=[transaction()])
+	)
+	(one,) = connector.settlements(Pace(), 0, 1)
+	assert isinstance(one, Settlement) and one.paid_at == 1_700_020_000.0
+
+
+@pytest.mark.parametrize(("status", "why"), [("PROCESSING", ""), ("FAILED", "FAILED"), ("NEW", "NEW")])
+def test_a_statement_that_was_not_paid_is_no_payout_yet(status: str, why: str) -> None:
+	unpaid = statement(id="1", payment_status=status, payment_time=0)
+	connector, _http = tiktok(
+		answer(statements=[unpaid, statement(payment_status="PAID")]), answer(transactions=[transaction()])
+	)
+	first, second = connector.settlements(Pace(), 0, 1)
+	assert isinstance(first, Postponed)
+	assert (first.settlement_id, first.closed_at) == ("1", 1_700_006_400.0)
+	assert why in first.why and bool(first.why) == bool(why), "what is on its way is no trouble"
+	assert second.settlement_id == "7300000000000000001"
+
+
 @pytest.mark.parametrize(
-	"broken", [statement(id=""), statement(id="../x"), statement(settlement_amount=None)]
+	"broken",
+	[
+		[answer(statements=[statement(id="1", settlement_amount=None), statement()])],
+		[answer(statements=[statement(id="1"), statement()]), answer(transactions=[{"order_id": "2"}])],
+	],
 )
-def test_a_statement_that_cant_be_read_is_an_error(broken: dict[str, Any]) -> None:
+def test_a_statement_that_cant_be_read_keeps_no_other_waiting(broken: list[dict[str, Any]]) -> None:
+	connector, _http = tiktok(*broken, answer(transactions=[transaction()]))
+	first, second = connector.settlements(Pace(), 0, 1)
+	assert isinstance(first, Postponed) and first.settlement_id == "1" and "CSV" in first.why
+	assert second.settlement_id == "7300000000000000001"
+
+
+@pytest.mark.parametrize("broken", [statement(id=""), statement(id="../x")])
+def test_a_statement_without_an_id_is_an_error(broken: dict[str, Any]) -> None:
 	connector, _http = tiktok(answer(statements=[broken]))
 	with pytest.raises(ServiceError) as caught:
 		list(connector.settlements(Pace(), 0, 1))
