@@ -35,6 +35,7 @@ from marketplace_sync.connectors.base import (
 )
 from marketplace_sync.connectors.http import Answer, HttpClient, HttpError, NotSent, Request
 from marketplace_sync.connectors.orders import (
+	LEFT_BEFORE,
 	AmountKind,
 	OrderAmount,
 	OrderLine,
@@ -201,7 +202,7 @@ class Flat(Connector):
 		if not order_id or created is None or updated is None:
 			raise ValueError("This is not an order of the flat dialect: it has no id or no times.")
 		status = ORDER_STATUS.get(text(raw.get("status")), OrderStatus.UNKNOWN)
-		left = status in LEFT or raw.get("left") is True
+		left = status in LEFT or raw.get("left") is True or raw.get(LEFT_BEFORE) is True
 		gone = status is OrderStatus.CANCELLED and not left
 		lines = tuple(_order_line(row, status, left) for row in records(raw.get("lines")))
 		return RemoteOrder(

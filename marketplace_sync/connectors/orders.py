@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Any
 
 ZERO = Decimal(0)
+LEFT_BEFORE = "left_before"
+"""The key that the inbox adds to the `raw` of an order that was seen to have left, though its latest answer does not show it."""
 _ORDER_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -36,6 +36,7 @@ from .base import Connector, Pace, ServiceError, patiently
 from .http import Request
 from .orders import (
 	IMPORT_IT,
+	LEFT_BEFORE,
 	ZERO,
 	AmountKind,
 	OrderAmount,
@@ -116,7 +117,7 @@ READ: Shape = {
 	**dict.fromkeys(
 		(
 			"order_sn", "order_status", "create_time", "update_time", "currency", "fulfillment_flag", "pickup_done_time",
-			"cancel_by", "cancel_reason", "buyer_cancel_reason",
+			"cancel_by", "cancel_reason", "buyer_cancel_reason", LEFT_BEFORE,
 		)
 	),
 	"package_list": {"logistics_status": None},
@@ -421,7 +422,8 @@ def _windows(since: float, until: float) -> Iterator[tuple[int, int]]:
 def has_left(raw: dict[str, Any]) -> bool:
 	"""Whether a parcel of the order was picked up, whatever became of it."""
 	return (
-		text(raw.get("order_status")) in LEFT_STATUS
+		raw.get(LEFT_BEFORE) is True
+		or text(raw.get("order_status")) in LEFT_STATUS
 		or (whole(raw.get("pickup_done_time")) or 0) > 0
 		or any(
 			text(package.get("logistics_status")) in LEFT_LOGISTICS

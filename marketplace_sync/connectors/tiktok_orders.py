@@ -35,6 +35,7 @@ from .base import Connector, Pace, ServiceError, patiently
 from .http import Request
 from .orders import (
 	IMPORT_IT,
+	LEFT_BEFORE,
 	ZERO,
 	AmountKind,
 	OrderAmount,
@@ -115,6 +116,7 @@ READ: Shape = {
 		(
 			"id", "status", "create_time", "update_time", "collection_time", "commerce_platform", "fulfillment_type",
 			"warehouse_id", "shipping_type", "cancel_reason", "cancellation_initiator", "is_buyer_request_cancel",
+			LEFT_BEFORE,
 		)
 	),
 	"payment": dict.fromkeys(
@@ -378,7 +380,8 @@ class TikTokOrders(Connector):
 def has_left(raw: dict[str, Any]) -> bool:
 	"""Whether a parcel of the order was collected, whatever became of it. `collection_time`: when it was [H]."""
 	return (
-		text(raw.get("status")) in LEFT_STATUS
+		raw.get(LEFT_BEFORE) is True
+		or text(raw.get("status")) in LEFT_STATUS
 		or (whole(raw.get("collection_time")) or 0) > 0
 		or any(
 			text(unit.get("display_status")) in LEFT_STATUS

@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from marketplace_sync.availability import held
 from marketplace_sync.connectors.http import is_interrupt
-from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder, is_order_id
+from marketplace_sync.connectors.orders import LEFT_BEFORE, OrderStatus, RemoteOrder, is_order_id
 from marketplace_sync.coordination import outbox
 from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.listings import switches
@@ -405,12 +405,15 @@ def _write(
 			and order.status is not OrderStatus.CANCELLED
 			and _cancelled_more(name, order, before)
 		)
+		# A cancellation may not tell that it had left before; by its own answer alone nothing would be owed for it.
+		forgot = left and not order.left and order.status is OrderStatus.CANCELLED
+		snapshot = snapshot_of(replace(order, raw={**order.raw, LEFT_BEFORE: True}) if forgot else order)
 		orders.append(
 			(
 				name, stamp, customer_of(store, order), _short(order.storefront), site.stamp(order.created_at),
 				order.status.value, _short(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
 				_short(order.currency), shown(order.total), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
-				fingerprint(order), snapshot_of(order), WAITING, now, int(late),
+				fingerprint(order), snapshot, WAITING, now, int(late),
 			)
 		)  # fmt: skip
 		if order.remote_status != one.remote_status or not one.fingerprint:

@@ -14,7 +14,14 @@ from frappe.utils import flt
 
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import Connector, Pace
-from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderLine, OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import (
+	LEFT_BEFORE,
+	AmountKind,
+	OrderAmount,
+	OrderLine,
+	OrderStatus,
+	RemoteOrder,
+)
 from marketplace_sync.connectors.shopee import Shopee
 from marketplace_sync.erpnext import booking
 from marketplace_sync.orders import inbox
@@ -35,6 +42,7 @@ class WrittenOrders(Shopee):
 	@classmethod
 	def parse_order(cls, raw: dict[str, Any]) -> RemoteOrder:
 		fields = dict(raw)
+		fields["left"] = fields.pop(LEFT_BEFORE, False) or fields["left"]
 		fields["status"] = OrderStatus(fields["status"])
 		fields["total"] = None if fields["total"] is None else Decimal(fields["total"])
 		fields["lines"] = tuple(

@@ -496,6 +496,18 @@ def test_orders_without_escrow_stay_as_they_are() -> None:
 	assert http.bodies()[0] == {"order_sn_list": ["A", "B"]}, "nothing is owed for a cancelled order"
 
 
+def test_a_cancelled_order_that_was_seen_to_leave_is_owed_though_it_does_not_say_so() -> None:
+	assert parsed(order_status="SHIPPED").left
+	cancelled = order(order_status="CANCELLED", left_before=True)
+	one = Shopee.parse_order(cancelled)
+	assert (one.left, one.total, one.lines[0].returned) == (True, None, 2), "its amounts are asked for"
+	nothing = escrow(cost_of_goods_sold=0, seller_discount=0, voucher_from_seller=0, seller_coin_cash_back=0)
+	connector, _http = shopee(escrows(nothing))
+	(whole,) = connector.complete_orders(Pace(), [one])
+	assert whole.total == 90_001 == owed(whole)
+	assert Shopee.parse_order(whole.raw) == whole
+
+
 def test_20_escrows_a_call() -> None:
 	connector, http = shopee(escrows(), escrows())
 	orders = [parsed(order_sn=f"A{n}") for n in range(25)]

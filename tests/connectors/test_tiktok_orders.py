@@ -229,6 +229,16 @@ def test_a_cancelled_order_that_had_left_comes_back() -> None:
 	assert one.total == 90_000 == owed(one)
 
 
+def test_a_cancelled_order_that_was_seen_to_leave_is_owed_though_it_does_not_say_so() -> None:
+	assert parsed(unit(1, "IN_TRANSIT"), status="IN_TRANSIT").left
+	gone = unit(1, "CANCELLED", package_status="CANCELLED")
+	assert parsed(gone, status="CANCELLED").total == ZERO
+	one = parsed(gone, status="CANCELLED", left_before=True)
+	assert (one.left, one.lines[0].cancelled, one.lines[0].returned) == (True, 0, 1)
+	assert one.total == 45_000 == owed(one)
+	assert TikTokShop.parse_order(one.raw) == one
+
+
 def test_a_buyer_who_asks_for_cancellation_is_shown() -> None:
 	assert parsed(is_buyer_request_cancel=True).note == "The buyer asks for cancellation"
 

@@ -770,6 +770,19 @@ def test_goods_that_are_away_are_held_though_the_cancellation_does_not_say_so():
 	assert seller.held() == {("A", WAREHOUSE): 3}
 
 
+def test_a_cancellation_that_does_not_say_that_it_had_left_is_kept_with_what_was_seen():
+	"""Its own answer owes nothing: without this no document could be made of the goods that are away."""
+	seller = Seller()
+	seller.receive(an_order(status=S.SHIPPED, raw={"n": 1}))
+	assert seller.row("O-1", "snapshot") == ('{"n":1}',)
+	gone = an_order(at=NOW + 5, created=NOW, status=S.CANCELLED, raw={"n": 2})
+	seller.receive(gone)
+	assert seller.row("O-1", "snapshot") == ('{"n":2,"left_before":true}',)
+	assert seller.receive(gone, fetched=NOW + 60).changed == 0, "it is the same that the marketplace said"
+	seller.receive(an_order(order_id="O-2", status=S.CANCELLED, raw={"n": 3}))
+	assert seller.row("O-2", "snapshot") == ('{"n":3}',)
+
+
 def test_a_hold_that_was_certain_stays_when_its_item_cannot_be_found_any_more():
 	seller = Seller()
 	lines = (a_line("A", 4), a_line("B", 1, number=2))
