@@ -161,12 +161,14 @@ def share_out(
 
 	What is about no order has no name that stays: a file calls it otherwise than the marketplace. So it is known by its
 	amounts, and only what is told besides as many lines as are held is new: nothing comes in twice for a changed name.
+	What takes nothing out of clearing is a fee, which one source tells of an order and the other of none: by its amounts too.
 	"""
 	left = dict(enumerate(told))
 	now: list[list[SettlementLine | None]] = [[None] * len(lines) for lines in held]
 	keys: tuple[Callable[[SettlementLine], Hashable], ...] = (
 		lambda line: (line.order_id, _amounts(line), line.note, line.fees),
 		lambda line: (line.order_id, _amounts(line)),
+		lambda line: (line.order_id if line.gross else "", _amounts(line)),
 		lambda line: line.order_id,
 	)
 	for key in keys:
@@ -235,6 +237,11 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 	difference = gross - books.held
 	if not difference:
 		return ""
+	if books.draft_credit_note and difference < 0:
+		return (
+			f"Clearing holds {books.held:f} for it, the statement says {gross:f}. The credit note"
+			f" {books.draft_credit_note} is a draft: check and submit it, then check again."
+		)
 	if books.settled_in:
 		refunded = (
 			f" If the buyer was refunded, make a credit note of {-difference:f} against {books.sales_invoice}, then check"
@@ -249,11 +256,6 @@ def problem_of(gross: Decimal, books: OrderBooks | None) -> str:
 	if not books.sales_invoice:
 		why = f" ({books.why_not_booked.rstrip('. ')})" if books.why_not_booked else ""
 		return f"This order has no submitted Sales Invoice{why}. Open the Marketplace Order, have it booked, then check again."
-	if books.draft_credit_note:
-		return (
-			f"Clearing holds {books.held:f} for it, the statement says {gross:f}. The credit note"
-			f" {books.draft_credit_note} is a draft: check and submit it, then check again."
-		)
 	if books.unallocated:
 		return (
 			f"A part of {books.unallocated}, the order's own payment, is allocated to nothing. Allocate it to"

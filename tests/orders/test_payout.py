@@ -137,6 +137,20 @@ def test_each_keeps_its_own_of_two_equal_amounts():
 	assert share_out([ad, fine], [[fine], [ad]]) == ([[fine], [ad]], [])
 
 
+@pytest.mark.parametrize("file_first", [False, True])
+def test_a_fee_of_an_order_is_the_same_in_a_file_that_keeps_the_order_id(file_first):
+	fee = line("B", "0", "-5", "Penalty", Fees="5")
+	told = per_order(settlement(fee)).lines
+	assert told[0].order_id == ""
+	read = per_order(settlement(line("B", "0", "-5", Fees="5")), after_refunds=True).lines
+	held, now = (read, told) if file_first else (told, read)
+	assert share_out(now, [held]) == ([list(now)], [])
+	assert told_otherwise(held, now) == ""
+	# Another fee stays another one, and what clearing holds for an order is that order's alone.
+	assert share_out([*now, line("C", "0", "-6", Fees="6")], [held])[1] == [line("C", "0", "-6", Fees="6")]
+	assert share_out([line("C", "100", "90", Cut="10")], [[line("B", "100", "90", Cut="10")]])[1]
+
+
 def test_only_what_has_other_amounts_is_told_otherwise():
 	a, b = line("A", "100", "90", Commission_Fee="10"), line("B", "50", "50")
 	assert told_otherwise([a, b], [line("A", "100.0", "90", "renamed", Cut="10"), b]) == ""
@@ -171,6 +185,12 @@ def test_what_clearing_holds_is_settled_without_a_word():
 		("90", books("100"), "-10", "a difference of -10"),
 		("100", books("100", "100", settled_in=("S0",)), "100", "Settled before, with 100 in S0"),
 		("70", books("100", draft_credit_note="INV-2"), "-30", "credit note INV-2 is a draft"),
+		(
+			"-100",
+			books("100", "100", settled_in=("S0",), draft_credit_note="INV-2"),
+			"-100",
+			"credit note INV-2 is a draft",
+		),
 	],
 )
 def test_what_differs_is_told_with_its_cure(gross, found, difference, words):
