@@ -18,7 +18,7 @@ from frappe.utils import flt, getdate, nowdate
 from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.erpnext.order_events import FIELD
 from marketplace_sync.erpnext.store_books import StoreBooks
-from marketplace_sync.orders.amounts import ITEM_INCOME, Charge, Unbalanced, charges
+from marketplace_sync.orders.amounts import ITEM_INCOME, Charge, Unbalanced, charges, rate_of
 from marketplace_sync.orders.lines import Resolved
 
 
@@ -96,11 +96,12 @@ def _why(doc: Document, job: Job) -> str:
 	return f"Look for taxes, discounts or withholding that ERPNext adds to {doc.doctype}s of {job.customer}, and switch them off."
 
 
-def item_rows(job: Job) -> list[dict[str, Any]]:
+def item_rows(job: Job, doctype: str) -> list[dict[str, Any]]:
 	"""A row for each order line, in the seller's units; the rate is the marketplace's, whatever the price lists say."""
+	decimals = frappe.get_precision(doctype, "grand_total")
 	rows = []
 	for one in job.sold:
-		rate = float(one.line.unit_price)
+		rate = float(rate_of(one.line, decimals))
 		rows.append(
 			{
 				"item_code": one.item,

@@ -40,7 +40,9 @@ def make(job: Job, draft: bool, *, sales_order: str, update_stock: bool) -> Docu
 		# What was paid on the Sales Order belongs to the invoice.
 		doc.allocate_advances_automatically = doc.only_include_allocated_payments = int(bool(advance))
 	else:
-		doc = frappe.get_doc({"doctype": "Sales Invoice", **common_fields(job), "items": item_rows(job)})
+		doc = frappe.get_doc(
+			{"doctype": "Sales Invoice", **common_fields(job), "items": item_rows(job, "Sales Invoice")}
+		)
 	doc.update(
 		{
 			"posting_date": today(),

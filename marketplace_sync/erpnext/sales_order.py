@@ -27,7 +27,7 @@ def make(job: Job, draft: bool) -> Document:
 			"order_type": "Sales",
 			"transaction_date": job.ordered_on,
 			"delivery_date": due,
-			"items": [{**row, "delivery_date": due} for row in item_rows(job)],
+			"items": [{**row, "delivery_date": due} for row in item_rows(job, "Sales Order")],
 		}
 	)
 	set_charges(doc, job)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 
-from marketplace_sync.connectors.orders import AmountKind, OrderStatus, RemoteOrder
+from marketplace_sync.connectors.orders import AmountKind, OrderLine, OrderStatus, RemoteOrder
 
 ZERO = Decimal(0)
 LARGEST = Decimal(10) ** 12 - 1
@@ -92,6 +92,11 @@ def rounded(amount: Decimal, decimals: int) -> Decimal:
 	return amount.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
 
 
+def rate_of(line: OrderLine, decimals: int) -> Decimal:
+	"""The rate of the line's item row. ERPNext is given no other: it may round the price itself to the other side."""
+	return rounded(line.unit_price, decimals)
+
+
 def charges(order: RemoteOrder, units: Mapping[str, int], accounts: Accounts, decimals: int) -> list[Charge]:
 	"""The rows that make a document of these units the marketplace's total.
 
@@ -126,7 +131,7 @@ def charges(order: RemoteOrder, units: Mapping[str, int], accounts: Accounts, de
 		if amount := rounded(sums.get(kind, ZERO), decimals):
 			rows.append(Charge(accounts.of(kind.value), amount, kind.value))
 	lines = sum(
-		(rounded(rounded(line.unit_price, decimals) * units[line.line_id], decimals) for line in order.lines),
+		(rate_of(line, decimals) * units[line.line_id] for line in order.lines),
 		ZERO,
 	)
 	if lost := total - lines - sum((row.amount for row in rows), ZERO):

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderStatus, RemoteOrder
-from marketplace_sync.orders.amounts import Accounts, Unbalanced, Unmapped, charges, rounded, share, units_of
+from marketplace_sync.orders.amounts import (
+	Accounts,
+	Unbalanced,
+	Unmapped,
+	charges,
+	rate_of,
+	rounded,
+	share,
+	units_of,
+)
 from tests.orders.build import a_line, an_order
 
 K = AmountKind
@@ -91,6 +100,19 @@ def test_figures_that_do_not_add_up(total: str, difference: str) -> None:
 def test_prices_with_more_decimals_than_the_document() -> None:
 	order = priced("10000", ("3333.33333333", 3), amounts=amounts(other="0.00000001"))
 	assert rows(order) == [("Sales - C", "0.01")]
+
+
+@pytest.mark.parametrize(
+	("price", "units", "decimals", "rate", "lost"),
+	[("12.50", 2, 0, "13", "-1"), ("3.125", 8, 2, "3.13", "-0.04"), ("0.005", 2, 2, "0.01", "-0.01")],
+)
+def test_a_price_at_a_half_has_one_rate(price: str, units: int, decimals: int, rate: str, lost: str) -> None:
+	"""The item row is given the rate that the charges were reckoned with: ERPNext rounds a half to the even neighbour."""
+	order = priced(str(Decimal(price) * units), (price, units))
+	assert rate_of(order.lines[0], decimals) == Decimal(rate)
+	assert [(account, Decimal(amount)) for account, amount in rows(order, decimals=decimals)] == [
+		("Sales - C", Decimal(lost))
+	]
 
 
 def test_a_total_that_cannot_be_written() -> None:
