@@ -32,7 +32,9 @@ def settle(
 	released = row.reason_code == inbox.RELEASED
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
 	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=has_left)
-	rest = {} if released else inbox.rest_of(order, lines, carried, has_left=has_left)
+	rest: dict[tuple[str, str], Decimal] = {}
+	if not released:
+		rest = inbox.rest_of(order, lines, carried, has_left=has_left, decimals=_decimals())
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
 	frappe.db.sql(
@@ -40,6 +42,10 @@ def settle(
 		(row.stock_booked, row.holding, row.name),
 	)
 	return rest
+
+
+def _decimals() -> int:
+	return frappe.get_precision("Sales Order Item", "conversion_factor")
 
 
 def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:

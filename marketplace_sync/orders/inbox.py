@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from marketplace_sync.availability import held
 from marketplace_sync.connectors.http import is_interrupt
@@ -38,6 +38,8 @@ WAITING, ATTENTION, UP_TO_DATE = "Waiting", "Needs Attention", "Up to Date"
 TOKOPEDIA = "TOKOPEDIA"
 ORDERS_PER_TRANSACTION = 100
 ATTEMPTS = 5
+FLOAT_DECIMALS = 3
+"""Frappe's, where System Settings name no *Float Precision*."""
 MOST_SHOWN = float(LARGEST)
 """Shown in place of an amount that a Currency column does not take. Booking goes by the snapshot, and refuses it."""
 RELEASED = "released"
@@ -524,12 +526,19 @@ def rest_of(
 	carried: Mapping[tuple[str, str], Decimal],
 	*,
 	has_left: bool,
+	decimals: int = FLOAT_DECIMALS,
 ) -> dict[tuple[str, str], Decimal]:
-	"""(item, warehouse) -> stock units that the order holds beside submitted documents which carry so much."""
+	"""(item, warehouse) -> stock units that the order holds beside submitted documents which carry so much.
+
+	`decimals` are those of a document's quantities: ERPNext rounds what is in one unit of the listing to them, either way.
+	"""
 	held_all = holds_of(order, lines, booked=False, has_left=has_left)
 	certain = [replace(line, kept={}) for line in lines]
 	needed = holds_of(order, certain, booked=False, has_left=has_left)
-	rest = uncarried(needed, carried)
+	rest = dict(needed)
+	if carried:
+		least = [replace(line, parts=_rounded_down(line.parts, decimals)) for line in certain]
+		rest = uncarried(holds_of(order, least, booked=False, has_left=has_left), carried)
 	for key, qty in held_all.items():
 		# What a line that can't be resolved goes on holding is a rest already.
 		if kept := qty - needed.get(key, Decimal(0)):
@@ -537,6 +546,11 @@ def rest_of(
 	if carried and order.status in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
 		return {}  # what was booked is what had left
 	return rest
+
+
+def _rounded_down(parts: Mapping[str, Decimal], decimals: int) -> dict[str, Decimal]:
+	last = Decimal(1).scaleb(-decimals)
+	return {item: each.quantize(last, ROUND_DOWN) for item, each in parts.items()}
 
 
 def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:

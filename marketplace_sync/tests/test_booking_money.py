@@ -128,6 +128,12 @@ class TestAmounts(MoneyCase):
 		row = self.booked(line(self.item, 3, "3333.33333333"), amounts=[("Other", "0.00000001", "")])
 		self.assertEqual(self.posted(row)[self.mapped["Item Income"]], -10_000)
 
+	def test_prices_at_a_half(self) -> None:
+		"""ERPNext rounds these to the even neighbour, as its setup wizard has it."""
+		for price, units in (("3.125", 8), ("12.345", 20)):
+			with self.subTest(price):
+				self.booked(line(self.item, units, price))
+
 	def test_free_item_and_free_order(self) -> None:
 		gift = utils.item(quantity=5)
 		self.booked(line(self.item, 1), line(gift, 1, 0, number=2))
@@ -183,6 +189,26 @@ class TestAmounts(MoneyCase):
 			frappe.db.get_value("Sales Invoice Item", {"parent": row.sales_invoice}, ["qty", "uom", "rate"]),
 			(2, "Box", 120_000),
 		)
+
+	def test_a_unit_with_more_decimals_than_the_site_keeps(self) -> None:
+		"""ERPNext's stock quantity is rounded: what that loses is no rest that a person took out of the order."""
+		for number, (factor, units) in enumerate(((0.3333, 1), (0.3333, 100), (0.3337, 100)), 2):
+			with self.subTest(factor=factor, units=units):
+				weight = utils.item(
+					quantity=100, uoms=[{"uom": "Box", "conversion_factor": factor}], stock_uom="Kg"
+				)
+				sku = f"PIECE-{weight}"
+				listing(self.store, sku, weight, "Box", number)
+				order = self.order(S.OPEN, line(sku, units, 10))
+				row = self.book(order)
+				doc = frappe.get_doc("Sales Order", row.sales_order)
+				doc.update_status("Closed")
+				doc.reload()
+				doc.update_status("Draft")
+				frappe.db.commit()
+				self.assertEqual(self.held(row.name), 0)
+				self.book(self.again(order, S.READY_TO_SHIP))
+				self.assertEqual((self.row(row.name).state, self.row(row.name).reason), ("Up to Date", ""))
 
 	def test_sales_unit_of_the_item_is_not_the_sellers(self) -> None:
 		dozen = utils.item(
@@ -332,12 +358,12 @@ class TestDollarCompany(MoneyCase):
 		self.assertEqual(frappe.db.get_value("Sales Invoice", row.sales_invoice, "company"), DOLLARS)
 
 
-def listing(store: str, sku: str, item: str, uom: str) -> None:
+def listing(store: str, sku: str, item: str, uom: str, number: int = 1) -> None:
 	"""As the catalogue writes it."""
 	FrappeSite().db.insert_many(
 		"Marketplace Listing",
 		("name", "store", "seller_sku", "item", "uom", "external_product_id", "external_sku_id"),
-		[(frappe.generate_hash(length=20), store, sku, item, uom, "P1", "S1")],
+		[(frappe.generate_hash(length=20), store, sku, item, uom, f"P{number}", f"S{number}")],
 	)
 	frappe.db.commit()
 

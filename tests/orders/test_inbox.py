@@ -20,6 +20,7 @@ from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderSta
 from marketplace_sync.listings.switches import SYSTEM
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import Accounts, TooLarge, charges, units_of
+from marketplace_sync.orders.lines import Resolved
 from marketplace_sync.sites.embedded_site import EmbeddedSite, timestamp
 from marketplace_sync.stock.fold import fold
 from tests.orders.build import NOW, Seller, a_line, an_order
@@ -814,3 +815,22 @@ def test_settings_that_changed_have_what_is_only_held_looked_at_again():
 	assert inbox.look_again(seller.db, NOW + 1) == 0, "a new item concerns those that wait for one"
 	assert inbox.look_again(seller.db, NOW + 1, [seller.name]) == 1
 	assert inbox.due_orders(seller.db, seller.name, NOW + 1, 9) == [f"{seller.name}-O-1"]
+
+
+@pytest.mark.parametrize(
+	("each", "units", "carried", "rest"),
+	[
+		("0.3333", 100, "33.3", None),
+		("0.3337", 100, "33.4", None),
+		("0.3333", 4, "0.333", "0.999"),
+		("0.3333", 4, "", "1.3332"),
+		("1", 4, "3.999", "0.001"),
+	],
+)
+def test_what_erpnext_rounds_is_no_rest(each: str, units: int, carried: str, rest: str | None):
+	"""It keeps a conversion factor to the site's decimals, whatever the item says."""
+	key = ("A", WAREHOUSE)
+	line = Resolved(a_line("A", units), item="A", warehouse=WAREHOUSE, parts={"A": Decimal(each)})
+	there = {key: Decimal(carried)} if carried else {}
+	found = inbox.rest_of(an_order(line.line), [line], there, has_left=False)
+	assert found == ({key: Decimal(rest)} if rest else {})
