@@ -161,9 +161,14 @@ def _complete(site: FrappeSite, books: StoreBooks, names: list[str]) -> None:
 def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> str:
 	"""Bring one order's documents up to date; '' when another worker has it or it is not due any more. Commits."""
 	rates: dict[tuple[str, str], float] = {}
+	also: set[str] = set()
 	for left in range(ATTEMPTS - 1, -1, -1):
 		try:
-			return _in_transaction(site, books, name, only_due, rates)
+			return _in_transaction(site, books, name, only_due, rates, also)
+		except _ItemsMoved as found:
+			frappe.db.rollback()
+			_forget()
+			also |= found.items
 		except _RateNeeded as needed:
 			frappe.db.rollback()
 			_forget()
@@ -191,10 +196,25 @@ class _RateNeeded(Exception):
 		self.currency, self.date = currency, date
 
 
+class _ItemsMoved(Exception):
+	"""The order's documents move items whose Bins were not locked: a mapping changed."""
+
+	def __init__(self, items: set[str]):
+		super().__init__(*sorted(items))
+		self.items = items
+
+
 def _in_transaction(
-	site: FrappeSite, books: StoreBooks, name: str, only_due: bool, rates: dict[tuple[str, str], float]
+	site: FrappeSite,
+	books: StoreBooks,
+	name: str,
+	only_due: bool,
+	rates: dict[tuple[str, str], float],
+	also: set[str],
 ) -> str:
-	bins = _bins(name)
+	"""`also`: items that the order moves beside those that are known of it."""
+	items = _items(name) | also
+	bins = _bins(items)
 	frappe.db.commit()
 	row = _lock(name)
 	if not row or (only_due and (row.state == UP_TO_DATE or row.due_at > site.now())):
@@ -206,7 +226,7 @@ def _in_transaction(
 	lock_bins(bins)
 	site.checkpoint("booking: order locked")
 	order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
-	work = _Work(site, books, row, order, rates)
+	work = _Work(site, books, row, order, rates, items)
 	work.run()
 	site.checkpoint("booking: done")
 	frappe.db.commit()
@@ -223,17 +243,27 @@ def _lock(name: str) -> frappe._dict | None:
 	return rows[0] if rows else None
 
 
-def _bins(name: str) -> list[str]:
-	"""The Bins, in any warehouse, of what an order's documents move."""
-	items = frappe.db.sql(
+def _items(name: str) -> set[str]:
+	"""What an order's documents move: its lines' items as they were last found, and those of the documents that it has.
+	After a mapping has changed these are others."""
+	papers = frappe.db.get_value(ORDER, name, ["sales_order", "sales_invoice"]) or ()
+	found = frappe.db.sql(
 		f"SELECT item FROM `tab{inbox.ITEM}` WHERE parent = %(name)s AND item IS NOT NULL UNION"
 		f" SELECT c.item_code FROM `tab{inbox.ITEM}` i JOIN `tabProduct Bundle` b ON b.new_item_code = i.item"
-		" JOIN `tabProduct Bundle Item` c ON c.parent = b.name WHERE i.parent = %(name)s",
-		{"name": name},
+		" JOIN `tabProduct Bundle Item` c ON c.parent = b.name WHERE i.parent = %(name)s UNION"
+		" SELECT item_code FROM `tabSales Order Item` WHERE parent IN %(papers)s UNION"
+		" SELECT item_code FROM `tabSales Invoice Item` WHERE parent IN %(papers)s UNION"
+		" SELECT item_code FROM `tabPacked Item` WHERE parent IN %(papers)s",
+		{"name": name, "papers": [paper or "" for paper in papers] or [""]},
 	)
+	return {item for (item,) in found}
+
+
+def _bins(items: set[str]) -> list[str]:
+	"""The Bins of these items, in any warehouse."""
 	if not items:
 		return []
-	found = frappe.db.sql("SELECT name FROM tabBin WHERE item_code IN %s", [tuple(item for (item,) in items)])
+	found = frappe.db.sql("SELECT name FROM tabBin WHERE item_code IN %s", [tuple(items)])
 	return sorted(bin_name for (bin_name,) in found)
 
 
@@ -259,8 +289,11 @@ class _Work:
 		row: frappe._dict,
 		order: RemoteOrder,
 		rates: dict[tuple[str, str], float],
+		locked: set[str],
 	):
 		self.site, self.books, self.row, self.order, self.rates = site, books, row, order, rates
+		self.locked = locked
+		"""Items whose Bins are."""
 		self.has_left = bool(row.has_left)
 		self.units = units_of(order, self.has_left)
 		self.done: list[str] = []
@@ -546,6 +579,9 @@ class _Work:
 				raise Unresolved(one.problem)
 			if not one.warehouse and self.units[one.line.line_id] > 0:
 				raise Unresolved("No warehouse feeds the store: add one in the store's settings.")
+		moved = {item for one in lines if self.units[one.line.line_id] > 0 for item in one.parts}
+		if not moved <= self.locked:
+			raise _ItemsMoved(moved)
 		return lines
 
 	# -- stock -------------------------------------------------------------------------------------------------

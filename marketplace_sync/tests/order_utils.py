@@ -83,6 +83,16 @@ def line(
 	}
 
 
+def listing(store: str, sku: str, item: str, uom: str = "", number: int = 1) -> None:
+	"""As the catalogue writes it."""
+	FrappeSite().db.insert_many(
+		"Marketplace Listing",
+		("name", "store", "seller_sku", "item", "uom", "external_product_id", "external_sku_id"),
+		[(frappe.generate_hash(length=20), store, sku, item, uom, f"P{number}", f"S{number}")],
+	)
+	frappe.db.commit()
+
+
 class BookingTestCase(utils.SiteTestCase):
 	"""A store without a sandbox; each test has an item of its own with 100 in SHOP."""
 

@@ -26,6 +26,7 @@ from marketplace_sync.tests.order_utils import (
 	SlowlyToldOrders,
 	clearing,
 	line,
+	listing,
 	new_store,
 )
 from marketplace_sync.tests.utils import SHOP, other_connection
@@ -1021,6 +1022,35 @@ class TestWorkers(OrderCase):
 				self.receive(*(self.again(order, S.CANCELLED) for order in orders))
 				self.book_in_turn(*names)
 				self.assertEqual(self.stock(), (100, 0))
+
+	def test_an_order_whose_item_was_not_known_before(self) -> None:
+		"""Its Bin is locked as well, before anything is read: ERPNext would write one without the other order's units."""
+		for status, stock in ((S.OPEN, (100, 2)), (S.READY_TO_SHIP, (98, 0))):
+			with self.subTest(status.value):
+				frappe.db.delete("Marketplace Listing", {"store": self.store})
+				sku = f"LISTED-{frappe.generate_hash(length=6)}"
+				known, unknown = self.order(status), self.order(status, line(sku))
+				names = self.receive(known, unknown)
+				listing(self.store, sku, self.item)
+				self.book_in_turn(*names)
+				self.assertEqual(self.stock(), stock)
+				for name, order in zip(names, (known, unknown), strict=True):
+					self.assertEqual(self.row(name).state, "Up to Date")
+					self.book(self.again(order, S.CANCELLED))
+				self.assertEqual(self.stock(), (100, 0))
+
+	def test_the_item_of_a_sales_order_that_is_taken_back_is_locked_too(self) -> None:
+		"""The order's lines are another item by now."""
+		frappe.db.delete("Marketplace Listing", {"store": self.store})
+		sku, right = f"LISTED-{self.item}", utils.item(quantity=5)
+		listing(self.store, sku, self.item)
+		order = self.order(S.OPEN, line(sku))
+		self.book(order)
+		frappe.db.set_value("Marketplace Listing", {"store": self.store}, "item", right)
+		frappe.db.commit()
+		names = self.receive(self.order(S.OPEN), self.again(order, S.CANCELLED))
+		self.book_in_turn(*names)
+		self.assertEqual((self.stock(), self.stock(right)), ((100, 1), (5, 0)))
 
 	def book_in_turn(self, first: str, second: str) -> None:
 		"""The second begins while the first has done its work and not committed."""

@@ -8,9 +8,8 @@ import frappe
 from frappe.utils import flt, today
 
 from marketplace_sync.erpnext import booking
-from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.tests import utils
-from marketplace_sync.tests.order_utils import BookingTestCase, S, account, clearing, line, new_store
+from marketplace_sync.tests.order_utils import BookingTestCase, S, account, clearing, line, listing, new_store
 from marketplace_sync.tests.utils import ABBR, COMPANY, SHOP
 
 _MANY_CURRENCIES = "Accounts Settings", "allow_multi_currency_invoices_against_single_party_account"
@@ -356,16 +355,6 @@ class TestDollarCompany(MoneyCase):
 		self.assertEqual(self.balance(row.payment_entry)[clearing(CENTS, DOLLARS)], 58.99)
 		self.assertEqual(self.stock(), (47, 0))
 		self.assertEqual(frappe.db.get_value("Sales Invoice", row.sales_invoice, "company"), DOLLARS)
-
-
-def listing(store: str, sku: str, item: str, uom: str, number: int = 1) -> None:
-	"""As the catalogue writes it."""
-	FrappeSite().db.insert_many(
-		"Marketplace Listing",
-		("name", "store", "seller_sku", "item", "uom", "external_product_id", "external_sku_id"),
-		[(frappe.generate_hash(length=20), store, sku, item, uom, f"P{number}", f"S{number}")],
-	)
-	frappe.db.commit()
 
 
 def cost_center(name: str) -> str:
