@@ -32,7 +32,7 @@ from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders import completing, inbox
 from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
-from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
 from marketplace_sync.orders.status import BACK, Target, target
@@ -162,13 +162,21 @@ def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> 
 	"""Bring one order's documents up to date; '' when another worker has it or it is not due any more. Commits."""
 	rates: dict[tuple[str, str], float] = {}
 	also: set[str] = set()
+	remapped: _Remapped | None = None
 	for left in range(ATTEMPTS - 1, -1, -1):
 		try:
+			if remapped:
+				_hold_what_is_sold(site, books, name, remapped)
+				remapped = None
 			return _in_transaction(site, books, name, only_due, rates, also)
 		except _ItemsMoved as found:
 			frappe.db.rollback()
 			_forget()
 			also |= found.items
+		except _Remapped as found:
+			frappe.db.rollback()
+			_forget()
+			remapped = found
 		except _RateNeeded as needed:
 			frappe.db.rollback()
 			_forget()
@@ -202,6 +210,27 @@ class _ItemsMoved(Exception):
 	def __init__(self, items: set[str]):
 		super().__init__(*sorted(items))
 		self.items = items
+
+
+class _Remapped(Exception):
+	"""The Sales Order, which is not invoiced yet, reserves something else than was sold: the mapping was corrected since."""
+
+	def __init__(self, anew: bool):
+		super().__init__(anew)
+		self.anew = anew
+		"""It is to be made anew."""
+
+
+def _hold_what_is_sold(site: FrappeSite, books: StoreBooks, name: str, remapped: _Remapped) -> None:
+	"""Before all else, and committed: what follows may be refused, and then nothing but this keeps it off sale. Commits."""
+	frappe.db.commit()
+	row = _lock(name)
+	if row:
+		order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
+		carried.settle(site, books.store, row, order)
+		if remapped.anew and row.booked_fingerprint:  # without one it is a person's
+			_update(name, booked_fingerprint=REMAPPED)
+	frappe.db.commit()
 
 
 def _in_transaction(
@@ -311,6 +340,8 @@ class _Work:
 		row, order = self.row, self.order
 		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
 		before = self._books()
+		if self._is_remapped(before):
+			raise _Remapped(anew=not (self.has_left or before.touched))
 		short = self._short(before)
 		print_now = booked_fingerprint(order, self.units)
 		# An amended draft is a person's work that is not done yet: it is judged once it is submitted.
@@ -550,18 +581,27 @@ class _Work:
 			exchange_rate=rate,
 		)
 
-	def _lines(self) -> list[Resolved]:
-		"""The lines with today's mapping. Raises Held for one that can't be booked."""
-		db, store, order = self.site.db, self.books.store, self.order
-		stored = {
+	def _stored(self) -> dict[str, tuple[str, str, str, str]]:
+		"""Line id -> item, unit, warehouse and problem, as they were found last."""
+		return {
 			line: (item or "", uom or "", warehouse or "", problem or "")
-			for line, item, uom, warehouse, problem in db.rows(
+			for line, item, uom, warehouse, problem in self.site.db.rows(
 				f"SELECT line_id, item, uom, warehouse, problem FROM `tab{inbox.ITEM}` WHERE parent = %s",
 				(self.row.name,),
 			)
 		}
+
+	def _resolved(self, stored: dict[str, tuple[str, str, str, str]]) -> list[Resolved]:
+		"""The lines with today's mapping."""
+		order = self.order
 		chosen = {(order.order_id, line): row[2] for line, row in stored.items()}
-		lines = resolve(db, store, [order], chosen)[order.order_id]
+		return resolve(self.site.db, self.books.store, [order], chosen)[order.order_id]
+
+	def _lines(self) -> list[Resolved]:
+		"""The lines with today's mapping. Raises Held for one that can't be booked."""
+		store, order = self.books.store, self.order
+		stored = self._stored()
+		lines = self._resolved(stored)
 		if {
 			one.line.line_id: (one.item, one.uom, one.warehouse, one.problem[:500]) for one in lines
 		} != stored:
@@ -591,8 +631,21 @@ class _Work:
 			return there.order.name
 		return there.invoice.name if there.invoice and not there.invoice.draft and self.cuts_stock else ""
 
+	def _is_remapped(self, there: Books) -> bool:
+		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not.
+
+		Where the order holds something beside it, a person changed it, or this was found before: `_short` says so.
+		"""
+		if not there.order or there.order.draft or there.invoice or self.row.holding:
+			return False
+		if carried.covers(frappe._dict(self.row, **self.links), self.order, self._resolved(self._stored())):
+			return False
+		# Out of what a person made of it the goods have left, or are invoiced: ERPNext says so when it comes to that.
+		return not any(frappe.db.get_value("Sales Order", there.order.name, ["per_delivered", "per_billed"]))
+
 	def _short(self, there: Books) -> str:
-		"""Why the order holds stock although submitted documents carry it: a person changed them. '' = they carry all."""
+		"""Why the order holds stock although submitted documents carry it: a person changed them, or the mapping was
+		corrected. '' = they carry all."""
 		carrier = self._carrier(there)
 		if not carrier or not self.row.holding:
 			return ""

@@ -6,6 +6,7 @@ Items*, or amend a document with fewer. What is then neither reserved nor gone i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import frappe
@@ -14,6 +15,7 @@ from marketplace_sync.availability import held
 from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.inbox import ORDER
+from marketplace_sync.orders.lines import Resolved
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store
 
@@ -28,13 +30,12 @@ def settle(
 
 	`row` is the Marketplace Order with the documents that are its own now, locked by the caller; the flags in it follow.
 	"""
-	has_left = bool(row.has_left)
 	released = row.reason_code == inbox.RELEASED
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
-	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=has_left)
-	rest: dict[tuple[str, str], Decimal] = {}
-	if not released:
-		rest = inbox.rest_of(order, lines, carried, has_left=has_left, decimals=_decimals())
+	lines = inbox.resolve_again(
+		site, store, row.name, order, booked=released, has_left=bool(row.has_left)
+	)
+	rest = {} if released else _rest(row, order, lines, carried)
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
 	frappe.db.sql(
@@ -44,8 +45,19 @@ def settle(
 	return rest
 
 
-def _decimals() -> int:
-	return frappe.get_precision("Sales Order Item", "conversion_factor")
+def covers(row: frappe._dict, order: RemoteOrder, lines: Sequence[Resolved]) -> bool:
+	"""Whether the documents of `row` carry all that the order, with these lines, needs."""
+	return not _rest(row, order, lines, _carried(row.sales_order or "", row.sales_invoice or ""))
+
+
+def _rest(
+	row: frappe._dict,
+	order: RemoteOrder,
+	lines: Sequence[Resolved],
+	carried: Mapping[tuple[str, str], Decimal],
+) -> dict[tuple[str, str], Decimal]:
+	decimals = frappe.get_precision("Sales Order Item", "conversion_factor")
+	return inbox.rest_of(order, lines, carried, has_left=bool(row.has_left), decimals=decimals)
 
 
 def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:

@@ -193,6 +193,10 @@ def _returned(order: RemoteOrder, units: Mapping[str, int]) -> dict[str, int]:
 	}
 
 
+REMAPPED = "remapped"
+"""In place of the fingerprint of what was booked: the mapping was corrected since, so the Sales Order is made anew."""
+
+
 def all_came_back(order: RemoteOrder, units: Mapping[str, int]) -> bool:
 	"""Whether every one of these units, which had left, came back."""
 	if order.status not in (OrderStatus.CANCELLED, OrderStatus.RETURNED):

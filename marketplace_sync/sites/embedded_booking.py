@@ -16,7 +16,7 @@ from marketplace_sync.availability import held
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import units_of
-from marketplace_sync.orders.booking import Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, unresolved
 from marketplace_sync.orders.status import BACK, DEFAULT_PRESET, PRESETS, Action, Rule, target
@@ -199,6 +199,11 @@ class _Work:
 			Paper(row.sales_order) if row.sales_order else None,
 			Paper(row.sales_invoice) if row.sales_invoice else None,
 		)
+		lines = inbox.resolve_again(
+			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
+		)
+		if self._is_remapped(lines):
+			return self._hold_what_is_sold()
 		print_now = booked_fingerprint(order, units)
 		goal = target(self.rules, row.furthest, order.status, has_left)
 		todo = plan(
@@ -207,9 +212,6 @@ class _Work:
 		)  # fmt: skip
 		if self.released:
 			todo = Plan(remark=row.reason)
-		lines = inbox.resolve_again(
-			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
-		)
 		rest = self._rest(lines, has_left)
 		if Step.UNDO in todo.steps:
 			rest = {}
@@ -247,6 +249,23 @@ class _Work:
 		):
 			return name
 		return ""
+
+	def _is_remapped(self, lines: list[Resolved]) -> bool:
+		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not."""
+		row = self.row
+		if not row.sales_order or row.sales_invoice or row.holding:
+			return False
+		carried = _carried(self.ledger, row.sales_order, "")
+		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left)))
+
+	def _hold_what_is_sold(self) -> str:
+		"""In a transaction of its own: what follows may be refused. The order is due again at once."""
+		changed_by_hand(self.ledger, self.row.sales_order)
+		if not self.row.has_left:
+			self.site.db.execute(
+				f"UPDATE `tab{ORDER}` SET booked_fingerprint = %s WHERE name = %s", (REMAPPED, self.row.name)
+			)
+		return WAITING
 
 	def _rest(self, lines: list[Resolved], has_left: bool) -> dict[tuple[str, str], Decimal]:
 		"""What the order holds although it is booked, for a person changed the documents."""

@@ -441,6 +441,139 @@ class TestWay(OrderCase):
 		self.assertEqual((one.state, two.state), ("Up to Date", "Up to Date"))
 
 
+class TestMappingCorrected(OrderCase):
+	"""Between the Sales Order and its invoice: what is sold is another item than the one that is reserved."""
+
+	def setUp(self) -> None:
+		super().setUp()
+		self.sku = f"LISTED-{self.item}"
+		self.right = utils.item(quantity=50)
+		frappe.db.delete("Marketplace Listing", {"store": self.store})
+		listing(self.store, self.sku, self.item)
+
+	def map_to(self, item: str) -> None:
+		frappe.db.set_value(
+			"Marketplace Listing", {"store": self.store, "seller_sku": self.sku}, "item", item
+		)
+		frappe.db.commit()
+
+	def booked(self, units: int = 2) -> tuple[Any, frappe._dict]:
+		order = self.order(S.OPEN, line(self.sku, units))
+		row = self.book(order)
+		self.assertEqual(self.stock(), (100, units))
+		self.map_to(self.right)
+		return order, row
+
+	def assert_held_beside(self, row: frappe._dict, sales_order: str) -> None:
+		"""The Sales Order stays as it was; what it does not reserve is held."""
+		self.assertEqual((row.sales_order, self.documents(row.name)), (sales_order, {"Sales Order": 1}))
+		held = frappe.get_all("Marketplace Held Qty", {"marketplace_order": row.name}, ["item_code", "qty"])
+		self.assertEqual([(one.item_code, one.qty) for one in held], [(self.right, 2)])
+		self.assertEqual(self.stock(), (100, 2))
+
+	def test_booked_anew_before_it_is_invoiced(self) -> None:
+		order, first = self.booked()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertNotEqual(row.sales_order, first.sales_order)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (48, 0)))
+		self.assertEqual((self.held(row.name), row.stock_booked, row.holding), (0, 1, 0))
+		order = self.again(self.again(order), S.SHIPPED, lines=[line(self.sku, 2, returned=1)])
+		self.assert_done(self.book(order), Sales_Order=1, Sales_Invoice=1, Credit_Note=1)
+
+	def test_reserved_at_once_also_where_nothing_is_invoiced_yet(self) -> None:
+		order, _row = self.booked()
+		row = self.book(self.again(order, S.PRINTED))
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (50, 2)))
+		again = self.book(self.again(self.again(order), note="nothing new"))
+		self.assertEqual(again.sales_order, row.sales_order)
+
+	def test_one_of_two_lines(self) -> None:
+		"""Each item is in the order before and after it, but not as many units."""
+		order = self.order(S.OPEN, line(self.sku, 2), line(self.right, 1, number=2))
+		self.book(order)
+		self.map_to(self.right)
+		self.assert_done(self.book(self.again(order, S.READY_TO_SHIP)), Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (47, 0)))
+
+	def test_held_when_it_cannot_be_booked_anew(self) -> None:
+		self.right = utils.item()
+		order, first = self.booked()
+		ready = self.again(order, S.READY_TO_SHIP)
+		for _time in range(2):
+			row = self.book(ready)
+			self.assert_attention(row, self.right)
+			self.assert_held_beside(row, first.sales_order)
+			self.assertEqual(booking.retry(row.name), "Needs Attention")
+		utils.item(self.right, quantity=5)
+		frappe.db.commit()
+		self.assertEqual(booking.book(row.name), "Up to Date")
+		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.stock(self.right), self.held(row.name)), ((100, 0), (3, 0), 0))
+
+	def test_what_is_paid_or_has_left_is_for_a_person(self) -> None:
+		for status in (S.READY_TO_SHIP, S.SHIPPED):
+			with self.subTest(status.value):
+				self.map_to(self.item)
+				order, first = self.booked()
+				if status is S.READY_TO_SHIP:
+					paid = get_payment_entry("Sales Order", first.sales_order, bank_account=clearing())
+					paid.update({"reference_no": "by hand", "reference_date": frappe.utils.today()})
+					paid.insert().submit()
+					frappe.db.commit()
+				row = self.book(self.again(order, status))
+				self.assert_attention(row, first.sales_order, self.right, "Amend it")
+				self.assert_held_beside(row, first.sales_order)
+				self.map_to(self.item)
+				booking.book(row.name)
+				self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
+				self.assertEqual((self.stock()[1], self.held(row.name)), (0, 0))
+				utils.stock_entry("Material Receipt", {self.item: 2}, target=SHOP)
+				frappe.db.commit()
+
+	def test_an_order_that_a_person_amended_is_taken_as_it_is(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.sku, 2)))
+		old = frappe.get_doc("Sales Order", row.sales_order)
+		old.cancel()
+		new = frappe.copy_doc(old)
+		new.docstatus, new.amended_from = 0, old.name
+		new.insert().submit()
+		self.map_to(self.right)
+		frappe.db.commit()
+		booking.book(row.name)
+		row = self.row(row.name)
+		self.assert_attention(row, new.name, self.right)
+		self.assert_held_beside(row, new.name)
+
+	def test_what_a_person_had_delivered_is_left_to_them(self) -> None:
+		order = self.order(S.OPEN, line(self.sku, 2))
+		note = make_delivery_note(self.book(order).sales_order)
+		note.insert().submit()
+		self.map_to(self.right)
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, "Delivery Note")
+		self.assertEqual((self.held(row.name), self.stock()), (0, (98, 0)))
+
+	def test_a_renamed_item_is_no_other_item(self) -> None:
+		order = self.order(S.OPEN, line(self.sku, 2))
+		first = self.book(order)
+		frappe.rename_doc("Item", self.item, f"{self.item}-NEW")
+		self.item = f"{self.item}-NEW"
+		frappe.db.commit()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((row.sales_order, self.stock()), (first.sales_order, (98, 0)))
+
+	def test_an_invoice_that_was_made_stays(self) -> None:
+		order = self.order(S.READY_TO_SHIP, line(self.sku, 2))
+		first = self.book(order)
+		self.map_to(self.right)
+		row = self.book(self.again(order, S.DELIVERED))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
+		self.assertEqual((row.sales_invoice, self.held(row.name)), (first.sales_invoice, 0))
+
+
 class TestReturns(OrderCase):
 	def test_first_seen_as_returned(self) -> None:
 		row = self.book(self.order(S.RETURNED, line(self.item, 3, returned=3)))

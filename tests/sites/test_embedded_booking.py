@@ -69,6 +69,51 @@ def test_an_unknown_item_needs_attention_also_where_the_table_books_nothing_yet(
 	assert seller.held() == {("NOPE", WAREHOUSE): 2}
 
 
+def remap(seller: Seller, item: str) -> None:
+	seller.set("Marketplace Listing", seller.listings["A"], item=item, mapped_by="User")
+	record(seller.db, NOW, [OutboxRow("A", kind=MAPPING), OutboxRow("B", kind=MAPPING)])
+	seller.db.commit()
+	fold(seller.site)
+
+
+def remapped() -> Seller:
+	"""Two A are reserved, and B was sold in truth."""
+	seller = Seller()
+	seller.set("Marketplace Listing", seller.listings["A"], seller_sku="SKU-X", item="A", mapped_by="User")
+	book(seller, step(S.OPEN, a_line("SKU-X", 2)))
+	assert bins(seller)["A"] == (10, 2)
+	remap(seller, "B")
+	return seller
+
+
+@pytest.mark.parametrize(("status", "b"), [(S.PRINTED, (10, 2)), (S.READY_TO_SHIP, (8, 0))])
+def test_a_mapping_that_was_corrected_before_the_invoice(status: S, b: tuple[float, float]):
+	seller = remapped()
+	book(seller, step(status, a_line("SKU-X", 2), number=5))
+	assert seller.row("O-1", "state", "reason", "holding") == (UP_TO_DATE, "", 0)
+	assert (bins(seller)["A"], bins(seller)["B"], seller.held()) == ((10, 0), b, {})
+
+
+def test_what_was_sold_in_truth_is_held_while_it_cannot_be_booked():
+	seller = remapped()
+	seller.db.execute("UPDATE `tabBin` SET actual_qty = 1 WHERE item_code = 'B'")
+	seller.db.commit()
+	book(seller, step(S.READY_TO_SHIP, a_line("SKU-X", 2), number=5))
+	assert seller.row("O-1", "state") == (ATTENTION,)
+	assert (bins(seller)["A"], seller.held()) == ((10, 2), {("B", WAREHOUSE): 2})
+
+
+def test_a_mapping_that_was_corrected_after_the_goods_had_left_is_for_a_person():
+	seller = remapped()
+	book(seller, step(S.SHIPPED, a_line("SKU-X", 2), number=5))
+	state, reason = seller.row("O-1", "state", "reason")
+	assert state == ATTENTION and "fewer units of B" in reason
+	assert (bins(seller)["A"], seller.held()) == ((10, 2), {("B", WAREHOUSE): 2})
+	remap(seller, "A")
+	book(seller)
+	assert (bins(seller)["A"], bins(seller)["B"], seller.held()) == ((8, 0), (10, 0), {})
+
+
 def test_an_order_that_cannot_be_read_any_more_keeps_what_is_booked():
 	seller = Seller()
 	book(seller, step(S.OPEN, a_line("A", 3)))
