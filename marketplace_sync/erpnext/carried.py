@@ -32,9 +32,7 @@ def settle(
 	"""
 	released = row.reason_code == inbox.RELEASED
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
-	lines = inbox.resolve_again(
-		site, store, row.name, order, booked=released, has_left=bool(row.has_left)
-	)
+	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=bool(row.has_left))
 	rest = {} if released else _rest(row, order, lines, carried)
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
