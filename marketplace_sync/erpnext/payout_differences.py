@@ -9,7 +9,7 @@ from typing import Any
 from frappe.utils import getdate
 
 from marketplace_sync.erpnext.payout_books import ORDERS_PER_QUERY, accounts_of, books_of, settled_of
-from marketplace_sync.erpnext.payout_rows import LINE, PAYOUT, POSTED, exact
+from marketplace_sync.erpnext.payout_rows import LEFT_OUT, LINE, OVER, PAYOUT, exact
 from marketplace_sync.orders.payout import problem_of
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.sql import pieces
@@ -67,10 +67,10 @@ def differences(store: str, start: Any, end: Any) -> list[Difference]:
 		if name not in payouts:
 			payouts.add(name)
 			zero = Decimal(0)
-			for why in (told_later, "" if state == POSTED else reason or "Not posted yet."):
+			for why in (told_later, "" if state in OVER else reason or "Not posted yet."):
 				if why:
 					found.append(Difference(*head, "", "", "", currency, zero, zero, zero, why))
-		if not order_id or (is_posted and order_id in orders):
+		if not order_id or state == LEFT_OUT or (is_posted and order_id in orders):
 			continue
 		one, said = books.get(order_id), exact(gross)
 		open_credits = ""

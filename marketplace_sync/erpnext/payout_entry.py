@@ -16,6 +16,7 @@ from frappe.utils import flt, getdate, strip_html
 from marketplace_sync.erpnext.payout_books import accounts_of, books_of, currency_of, currency_problem, places
 from marketplace_sync.erpnext.payout_rows import (
 	ATTENTION,
+	LEFT_OUT,
 	PAYOUT,
 	POSTED,
 	exact,
@@ -55,8 +56,8 @@ def settle(
 			return ATTENTION
 		if not by_person:
 			return ATTENTION
-	elif state == POSTED:
-		return POSTED
+	elif state == POSTED or (state == LEFT_OUT and not by_person):
+		return state
 	rows = lines_of(site, name)
 	lines = [line for _row, line in rows]
 	trouble = total_problem(lines, exact(net))
@@ -117,8 +118,8 @@ def _doubt(site: FrappeSite, name: str) -> str:
 		(name,),
 	)
 	return (
-		f"{found[0][0]} was told otherwise after it was posted: this may be the same under another name. Look there, mark it"
-		" as checked, then check again."
+		f"{found[0][0]} was told otherwise after it was posted: this may be the same under another name. Compare them. If it is"
+		" the same, leave this one out; if it is not, mark that one as checked, then check again."
 		if found
 		else ""
 	)

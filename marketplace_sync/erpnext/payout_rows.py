@@ -21,7 +21,9 @@ from marketplace_sync.sites.port import Store
 from marketplace_sync.sites.sql import pieces
 
 PAYOUT, LINE = "Marketplace Payout", "Marketplace Payout Line"
-WAITING, ATTENTION, POSTED = "Waiting", "Needs Attention", "Posted"
+WAITING, ATTENTION, POSTED, LEFT_OUT = "Waiting", "Needs Attention", "Posted", "Left Out"
+OVER = (POSTED, LEFT_OUT)
+"""Nothing is done with these by itself."""
 ROWS_PER_STATEMENT = 500
 
 

@@ -29,6 +29,8 @@ from marketplace_sync.erpnext.payout_books import accounts_of, currency_of, rate
 from marketplace_sync.erpnext.payout_entry import latest_entry, settle, still_cancelled
 from marketplace_sync.erpnext.payout_rows import (
 	ATTENTION,
+	LEFT_OUT,
+	OVER,
 	PAYOUT,
 	POSTED,
 	WAITING,
@@ -198,6 +200,30 @@ def mark_checked(payout: str) -> None:
 	frappe.db.set_value(PAYOUT, payout, "told_later_checked", 1)
 
 
+def leave_out(payout: str) -> None:
+	"""A person has found that what was told of a statement later was posted before, only told otherwise. Commits.
+
+	Its lines are kept, so that they are not new when they are told again; a click on Check Again or Post Anyway posts them
+	after all. Raises LookupError for an unknown payout, ValueError for one that follows none or was posted.
+	"""
+	site = FrappeSite()
+	found = site.db.rows(f"SELECT store FROM `tab{PAYOUT}` WHERE name = %s", (payout,))
+	if not found:
+		raise LookupError(_("There is no payout {0}.").format(payout))
+
+	def work() -> None:
+		follows, state, journal_entry = site.db.rows(
+			f"SELECT follows, state, journal_entry FROM `tab{PAYOUT}` WHERE name = %s", (payout,)
+		)[0]
+		if not follows or journal_entry or state == POSTED:
+			raise ValueError(
+				_("Only what was told of a statement later, and was never posted, can be left out.")
+			)
+		say_state(site, payout, LEFT_OUT, f"Left out by {frappe.session.user}: it was posted before.")
+
+	_in_transaction(site, site.store(found[0][0]), work)
+
+
 def journal_changed(doc: Document, method: str | None = None) -> None:
 	"""`on_submit` and `on_cancel` of Journal Entry: a payout shows what became of its entry. In the user's transaction.
 
@@ -252,7 +278,7 @@ def _take(
 		parts = [[line for line in lines if line] for lines in now]
 		# A submitted entry, or an amendment of it that is still a draft, holds what it was made of.
 		is_closed = [
-			latest_entry(journal_entry)[1] < 2 if journal_entry else state == POSTED
+			latest_entry(journal_entry)[1] < 2 if journal_entry else state in OVER
 			for _name, state, journal_entry in family
 		]
 		receiver = max((index for index, closed in enumerate(is_closed) if not closed), default=None)
@@ -335,9 +361,9 @@ def _as_kept(settlement: Settlement) -> Settlement:
 def _look_again(site: FrappeSite, store: Store, report: PayoutReport) -> None:
 	"""Payouts that were never posted: an invoice may have been paid since. Commits."""
 	rows = site.db.rows(
-		f"SELECT name, currency, paid_at FROM `tab{PAYOUT}` WHERE store = %s AND state <> %s"
+		f"SELECT name, currency, paid_at FROM `tab{PAYOUT}` WHERE store = %s AND state NOT IN (%s, %s)"
 		f" AND COALESCE(journal_entry, '') = '' ORDER BY modified LIMIT {CHECKED_AGAIN}",
-		(store.name, POSTED),
+		(store.name, *OVER),
 	)
 	site.db.commit()
 	for name, currency, paid_at in rows:

@@ -746,21 +746,35 @@ class TestPayouts(SiteTestCase):
 		self.assertIn("a difference of -10", self.payout().told_later)
 		self.assertEqual(self.report(), [("", None)])
 
-	def test_nothing_is_added_by_itself_to_a_statement_whose_posted_lines_differ(self) -> None:
-		"""The same amount under another name (a file, say) must not be posted a second time."""
+	def test_a_fee_of_an_order_that_a_file_keeps_under_its_id_is_no_news(self) -> None:
 		order = self.order(100)
 		self.bring(self.statement(line(order, 100), line("ADJUSTMENT1", 0, {"penalty": 7})))
 		payouts.import_csv(
 			self.store,
 			self.file(f"S1;{nowdate()};{order};100;0;0;100", f"S1;{nowdate()};ADJUSTMENT1;0;7;0;-7"),
 		)
+		self.assertEqual((self.payout().told_later or "", len(self.entries())), ("", 1))
+		self.assertEqual(frappe.db.count("Marketplace Payout", {"store": self.store}), 1)
+
+	def test_nothing_is_added_by_itself_to_a_statement_whose_posted_lines_differ(self) -> None:
+		"""A file has an order and its penalty in one; told apart, the penalty must not be posted a second time."""
+		order = self.order(100)
+		payouts.import_csv(self.store, self.file(f"S1;{nowdate()};{order};100;0;7;93"))
+		apart = self.statement(line(order, 100), line(order, 0, {"penalty": 7}))
+		self.bring(apart)
 		self.assertEqual(len(self.entries()), 1)
 		self.assertEqual(self.payout("S1-2").state, "Needs Attention")
 		self.assertIn("S1 was told otherwise", self.payout("S1-2").reason)
 		self.bring()
-		self.assertEqual(payouts.post(self.payout("S1-2").name), "")
+		follower = self.payout("S1-2").name
+		self.assertEqual(payouts.post(follower), "")
+		with self.assertRaises(frappe.ValidationError):
+			buttons.leave_out(self.payout().name)
+		buttons.leave_out(follower)
 		buttons.mark_checked(self.payout().name)
-		self.assertTrue(payouts.post(self.payout("S1-2").name))
+		self.assertEqual((self.bring(apart).known, len(self.entries()), self.report()), (1, 1, []))
+		self.assertEqual(self.payout("S1-2").state, "Left Out")
+		self.assertTrue(payouts.post(follower), "a person may still")
 
 	def test_a_statement_whose_entry_was_cancelled_is_replaced_and_posted_again_by_a_click(self) -> None:
 		one, other = self.order(100), self.order(50)

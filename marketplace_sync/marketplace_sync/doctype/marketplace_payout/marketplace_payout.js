@@ -2,8 +2,8 @@ frappe.ui.form.on("Marketplace Payout", {
 	refresh(frm) {
 		frm.disable_save();
 		const doc = frm.doc;
-		frm.page.set_indicator(__(doc.state), { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue");
-		if (doc.state !== "Posted") show_problems(frm);
+		frm.page.set_indicator(__(doc.state), { Posted: "green", "Left Out": "gray", "Needs Attention": "orange" }[doc.state] || "blue");
+		if (doc.state !== "Posted" && doc.state !== "Left Out") show_problems(frm);
 		const post = (anyway) =>
 			frappe
 				.xcall("marketplace_sync.marketplace_sync.doctype.marketplace_payout.marketplace_payout.post", {
@@ -45,6 +45,19 @@ frappe.ui.form.on("Marketplace Payout", {
 					)
 				);
 		}
+		if (doc.follows && !doc.journal_entry && !["Posted", "Left Out"].includes(doc.state) && may)
+			frm.add_custom_button(__("Leave Out"), () =>
+				frappe.confirm(__("Was this posted before, with {0}? Then it is left out, and never posted by itself.", [
+					frappe.utils.escape_html(doc.follows),
+				]), () =>
+					frappe
+						.xcall(
+							"marketplace_sync.marketplace_sync.doctype.marketplace_payout.marketplace_payout.leave_out",
+							{ payout: doc.name }
+						)
+						.then(() => frm.reload_doc())
+				)
+			);
 		if (doc.told_later && !doc.told_later_checked) {
 			frm.page.set_indicator(__("Told Otherwise"), "orange");
 			if (may)

@@ -39,7 +39,7 @@ class MarketplacePayout(Document):
 		reason: DF.SmallText | None
 		settlement_id: DF.Data
 		source: DF.Data | None
-		state: DF.Literal["Waiting", "Needs Attention", "Posted"]
+		state: DF.Literal["Waiting", "Needs Attention", "Posted", "Left Out"]
 		store: DF.Link
 		told_later: DF.SmallText | None
 		told_later_checked: DF.Check
@@ -73,6 +73,19 @@ def mark_checked(payout: str) -> None:
 	from marketplace_sync.erpnext import payouts
 
 	payouts.mark_checked(payout)
+
+
+@frappe.whitelist(methods=["POST"])
+def leave_out(payout: str) -> None:
+	"""What was told of a statement later was posted before: it is not posted again."""
+	_check_role()
+	frappe.get_doc("Marketplace Payout", payout).check_permission("read")
+	from marketplace_sync.erpnext import payouts
+
+	try:
+		payouts.leave_out(payout)
+	except ValueError as error:
+		frappe.throw(str(error), title=_("Marketplace Payout"))
 
 
 @frappe.whitelist(methods=["POST"])

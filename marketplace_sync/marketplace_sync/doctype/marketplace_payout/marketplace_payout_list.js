@@ -8,7 +8,7 @@ frappe.listview_settings["Marketplace Payout"] = {
 	},
 	get_indicator(doc) {
 		if (doc.told_later && !doc.told_later_checked) return [__("Told Otherwise"), "orange", "told_later,is,set|told_later_checked,=,0"];
-		const colour = { Posted: "green", "Needs Attention": "orange" }[doc.state] || "blue";
+		const colour = { Posted: "green", "Left Out": "gray", "Needs Attention": "orange" }[doc.state] || "blue";
 		return [__(doc.state), colour, `state,=,${doc.state}`];
 	},
 	onload(list) {
