@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from frappe.core.doctype.scheduled_job_type.scheduled_job_type import ScheduledJ
 from frappe.utils import flt
 
 from marketplace_sync.availability.quantities import read_stock
+from marketplace_sync.connectors.shopee import Shopee
 from marketplace_sync.erpnext import booking, cancelling, sales_order
 from marketplace_sync.orders import inbox
 from marketplace_sync.sites.frappe_site import FrappeSite
@@ -1305,6 +1307,34 @@ class TestAmountsComeLater(OrderCase):
 	def test_cancelled_order_needs_none(self) -> None:
 		with patch.object(SlowlyToldOrders, "complete_orders", side_effect=AssertionError):
 			self.assert_done(self.book(self.order(S.CANCELLED, total=None)))
+
+
+class TestSeenToHaveLeft(OrderCase):
+	connector = Shopee
+
+	def test_cancelled_after_it_left_without_saying_so_and_never_booked(self) -> None:
+		"""Its SKU was unknown while it was on its way: nothing is booked, and the hold must still come to an end."""
+		raw = {
+			"order_sn": frappe.generate_hash(length=12).upper(), "currency": "IDR",
+			"create_time": int(time.time()), "update_time": int(time.time()), "order_status": "SHIPPED",
+			"item_list": [
+				{
+					"item_id": 1, "model_id": 0, "item_sku": self.item, "model_quantity_purchased": 1,
+					"model_original_price": 10_000,
+				}
+			],
+		}  # fmt: skip
+		self.receive(Shopee.parse_order(raw))
+		cancelled = {**raw, "order_status": "CANCELLED", "update_time": raw["update_time"] + 1}
+		(name,) = self.receive(Shopee.parse_order(cancelled))
+		self.assertEqual(self.held(name), 1)
+		income = {"cost_of_goods_sold": 0, "original_cost_of_goods_sold": 10_000}
+		escrows = [{"order_sn": raw["order_sn"], "order_income": income}]
+		with patch.object(Shopee, "_escrow_batch", return_value=escrows):
+			booking.book(name)
+		row = self.row(name)
+		self.assertEqual((row.reason or "", row.total, self.held(name)), ("", 10_000, 0))
+		self.assertEqual(self.documents(name), {"Sales Order": 1, "Sales Invoice": 1, "Credit Note": 1})
 
 
 def _no_network() -> Any:
