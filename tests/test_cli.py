@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
@@ -372,6 +373,10 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["order", "NOPE", "1"], "ITEM"),
 		(["switch", "STORE-0001", "maybe"], "maybe"),
 		(["connect", "http://shop.example.com", "1"], "URL"),
+		(["connect", "http://127.0.0.1:8787/shopee", SHOPEE], "as in http://127.0.0.1:8787"),
+		(["connect", "http://127.0.0.1:8787/?shop=1", SHOPEE], "as in http://127.0.0.1:8787"),
+		(["connect", "http://127.0.0.1:many", SHOPEE], "URL"),
+		(["connect", "http://127.0.0.1:8787@shop.example.com", SHOPEE], "URL"),
 	],
 )
 def test_bad_input_names_the_option_and_the_cure(unchanged_shop: Run, arguments: list[str], words: str):
@@ -416,10 +421,47 @@ def test_make_looks_for_the_site_before_the_long_run(tmp_path: Path, site: list[
 
 def test_connect_says_what_is_wrong(run: Run, sandbox: SandboxServer):
 	assert "SHOP" in run("connect", sandbox.url, "nope", code=BAD_INPUT).output
-	run("connect", sandbox.url, SHOPEE, code=OK)
-	assert "--title" in run("connect", sandbox.url, SHOPEE, code=BAD_INPUT).output
+	run("connect", sandbox.url + "/", SHOPEE, code=OK)
+	shown = run("connect", sandbox.url, SHOPEE, code=BAD_INPUT).output
+	assert "is connected already: STORE-0001 (Shopee - Baby)" in shown and "--title" not in shown
+	assert "--title" in run("connect", sandbox.url, TIKTOK, "--title", "Shopee - Baby", code=BAD_INPUT).output
+	sandbox.control.create_shop(
+		{"id": "100002", "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK}
+	)
+	assert "--title" in run("connect", sandbox.url, "100002", code=BAD_INPUT).output
 	sandbox.stop()
 	assert "sandbox" in run("connect", sandbox.url, TIKTOK, code=BLOCKED).output
+
+
+def test_a_connect_that_fails_leaves_nothing_behind(run: Run, sandbox: SandboxServer, tmp_path: Path):
+	run("connect", sandbox.url, TIKTOK, code=OK)
+	run("receive", "BOTTLE", "5", code=OK)
+	sandbox.control.expire_tokens(SHOPEE, access=True, refresh=True)
+	shown = run("connect", sandbox.url, SHOPEE, code=BLOCKED).output
+	assert "the marketplace: " in shown and "nothing was connected" in shown
+	assert [one["store"] for one in told(run("status", "--json", code=OK))] == ["STORE-0001"]
+	site = EmbeddedSite(tmp_path / "site.db")
+	assert site.db.rows("SELECT name FROM `tabCustomer`") == [("TikTok - Baby",)]
+	assert not site.db.rows("SELECT 1 FROM `tabMarketplace Listing` WHERE store = 'STORE-0002'")
+	site.close()
+	sandbox.control.create_shop({"id": SHOPEE, "dialect": "shopee", "name": "Shopee - Baby", "stock": STOCK})
+	assert "STORE-0002" in run("connect", sandbox.url, SHOPEE, code=OK).output
+
+
+def test_what_answers_is_no_sandbox(run: Run):
+	class Page(http.server.BaseHTTPRequestHandler):
+		def do_GET(self) -> None:
+			self.send_response(200)
+			self.end_headers()
+			self.wfile.write(b"<html>")
+
+		def log_message(self, *_given: object) -> None:
+			pass
+
+	with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+		threading.Thread(target=server.handle_request, daemon=True).start()
+		url = f"http://127.0.0.1:{server.server_port}"
+		assert "no sandbox answers" in run("connect", url, SHOPEE, code=BLOCKED).output
 
 
 def test_a_file_that_is_no_database(tmp_path: Path):

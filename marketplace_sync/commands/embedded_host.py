@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from marketplace_sync.commands.hosts import Host, pass_host
 from marketplace_sync.commands.options import find_store
-from marketplace_sync.commands.output import BLOCKED, counted, counting
+from marketplace_sync.commands.output import BLOCKED, counted, counting, patience
 from marketplace_sync.connectors.base import Account
 
 EMBEDDED_COMPANY_WAREHOUSE = "Stores"
+HERE = ("127.0.0.1", "localhost")
 
 
 @click.command()
@@ -29,17 +32,12 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 	from marketplace_sync.sandbox.client import ControlError
 	from marketplace_sync.sites.embedded_ledger import COMPANY, Ledger
 
-	if not url.startswith(("http://127.0.0.1:", "http://localhost:")):
-		raise click.BadParameter(
-			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787",
-			param_hint="URL",
-		)
-	control = ControlClient(url, timeout=10)
+	control = ControlClient(sandbox_address(url), timeout=10)
 	try:
 		told = control.shop(shop)
 	except ControlError as error:
 		raise click.BadParameter(f"the sandbox says: {error}", param_hint="SHOP") from None
-	except OSError as error:
+	except (OSError, ValueError, http.client.HTTPException) as error:
 		click.echo(
 			f"Error: no sandbox answers at {url} ({error}); start one with `marketplace-sync sandbox`",
 			err=True,
@@ -48,15 +46,48 @@ def connect(host: Host, url: str, shop: str, title: str) -> None:
 	site: Any = host.site
 	if not site.db.rows("SELECT 1 FROM `tabWarehouse` WHERE name = %s", (EMBEDDED_COMPANY_WAREHOUSE,)):
 		Ledger(site).add_warehouse(EMBEDDED_COMPANY_WAREHOUSE)
+	account = sandbox_account(control, told)
+	taken = site.db.rows(
+		"SELECT name, customer FROM `tabCustomer Marketplace Settings` WHERE base_url = %s AND shop_id = %s",
+		(account.base_url, account.shop_id),
+	)
+	if taken:
+		raise click.BadParameter(f"it is connected already: {taken[0][0]} ({taken[0][1]})", param_hint="SHOP")
 	title = title or told["name"]
 	if site.db.rows("SELECT 1 FROM `tabCustomer` WHERE name = %s", (title,)):
-		raise click.BadParameter(f"there is a store {title!r} already; choose another", param_hint="--title")
-	name = site.add_store(sandbox_account(control, told), title, COMPANY, [EMBEDDED_COMPANY_WAREHOUSE])
-	with counting("Reading the catalogue") as progress:
-		report = refresh(site, name, full=True, progress=progress)
+		raise click.UsageError(f"there is a store {title!r} already; give this one another name with --title")
+	name = site.add_store(account, title, COMPANY, [EMBEDDED_COMPANY_WAREHOUSE])
+	try:
+		with patience(f"{title}: reading its catalogue"), counting("Reading the catalogue") as progress:
+			report = refresh(site, name, full=True, progress=progress)
+	except BaseException:
+		site.db.rollback()
+		site.drop_store(name)
+		click.echo(f"{title}: nothing was connected, for its catalogue could not be read:", err=True)
+		raise
 	click.echo(
 		f"{name} ({title}): {counted(report.seen, 'listing')}, {report.match.mapped} mapped. It is switched off."
 	)
+
+
+def sandbox_address(url: str) -> str:
+	"""The URL, once it is known to be a sandbox's own address and not one of its dialects'."""
+	try:
+		parts = urlsplit(url)
+		here = parts.scheme == "http" and bool(parts.port) and parts.netloc.rpartition(":")[0] in HERE
+	except ValueError:
+		here = False
+	if not here:
+		raise click.BadParameter(
+			"only a sandbox on this machine can be connected here, as in http://127.0.0.1:8787",
+			param_hint="URL",
+		)
+	if parts.path.strip("/") or parts.query or parts.fragment:
+		raise click.BadParameter(
+			f"give the sandbox's address without what follows the port, as in http://{parts.netloc}",
+			param_hint="URL",
+		)
+	return f"http://{parts.netloc}"
 
 
 def sandbox_account(control: Any, told: dict[str, Any]) -> Account:

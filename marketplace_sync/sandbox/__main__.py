@@ -49,7 +49,8 @@ NAMES_OF_BOOKS = ("client_id", "client_secret", "token", "signature_secret")
 
 
 def introduce(server: SandboxServer) -> None:
-	print(f"Marketplace sandbox: {server.url}/ (open it in a browser)")
+	print(f"Marketplace sandbox: {server.url} (open it in a browser; `connect` takes it)")
+	print("\nAPI addresses, for a store's form:")
 	for name in DIALECTS:
 		print(f"  {name:12} {server.base_url(name)}")
 	print(f"  {'control':12} {server.url}/_sandbox")

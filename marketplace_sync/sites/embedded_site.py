@@ -392,8 +392,9 @@ class EmbeddedSite:
 		"""
 		self.db.commit()
 		self.db.lock()
-		number = self.db.rows("SELECT COUNT(*) FROM `tabCustomer Marketplace Settings`")[0][0] + 1
-		name = f"STORE-{number:04d}"
+		# Not their count: one in between may have been dropped.
+		last = self.db.rows("SELECT MAX(name) FROM `tabCustomer Marketplace Settings`")[0][0]
+		name = f"STORE-{int(last.rpartition('-')[2]) + 1 if last else 1:04d}"
 		values: dict[str, Any] = {
 			"name": name,
 			"customer": customer,
@@ -431,6 +432,21 @@ class EmbeddedSite:
 		self.db.insert_many("Customer", ("name", "customer_name"), [(customer, customer)])
 		self.db.commit()
 		return name
+
+	def drop_store(self, name: str) -> None:
+		"""Take a store away again, with its Customer and all that belongs to it. Commits."""
+		customer = self.db.rows(
+			"SELECT customer FROM `tabCustomer Marketplace Settings` WHERE name = %s", (name,)
+		)
+		own = self.db.rows(
+			"SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c"
+			" WHERE t.type = 'table' AND c.name IN ('store', 'parent')"
+		)
+		for table, column in own:
+			self.db.execute(f"DELETE FROM `{table}` WHERE {column} = %s", (name,))
+		self.db.execute("DELETE FROM `tabCustomer Marketplace Settings` WHERE name = %s", (name,))
+		self.db.delete_many("Customer", [row[0] for row in customer])
+		self.db.commit()
 
 	def switch(self, store: str, *, on: bool, by: str, why: str = "") -> None:
 		"""Tick or untick Disable Stock Update of a store, with who and why, and have it looked at. Commits."""
