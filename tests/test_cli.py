@@ -126,6 +126,30 @@ def test_status_in_words_and_for_machines(shop: Run):
 	assert (store["listings"], store["synced"], store["well"]) == (2, 2, True)
 
 
+def test_an_absurd_quantity_stops_its_own_item_only(shop: Run, sandbox: SandboxServer, tmp_path: Path):
+	def put(qty: float) -> None:
+		site = EmbeddedSite(tmp_path / "site.db")
+		site.db.execute("UPDATE `tabBin` SET actual_qty = %s WHERE item_code = 'BIB'", (qty,))
+		site.db.commit()
+		site.close()
+
+	shop("switch", "STORE-0001", "on", code=OK)
+	put(float("inf"))
+	shop("resync", "--all", "--dry-run", code=DIFFERS)
+	shop("drain", code=DIFFERS)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": STOCK["BIB"]}
+	assert "reconcile the stock of Item BIB" in shop("why", "BIB", "STORE-0001", code=DIFFERS).output
+	put(3)
+	shop("receive", "BIB", "1", code=OK)
+	shop("drain", code=OK)
+	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 4}
+
+
+def test_quantities_are_told_in_full(run: Run):
+	assert ": 5000000 of BOTTLE" in run("receive", "BOTTLE", "5000000", code=OK).output
+	assert ": 0.25 of BOTTLE reserved" in run("order", "BOTTLE", ".25", code=OK).output
+
+
 def test_what_nobody_has_looked_at_is_not_in_sync(shop: Run):
 	shop("switch", "STORE-0001", "on", code=OK)
 	assert "since never" not in shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
@@ -370,6 +394,16 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["map", "BIB", "BIB", "--unmap"], "--unmap"),
 		(["receive", "BIB", "many"], "QTY"),
 		(["receive", "BIB", "0"], "QTY"),
+		(["receive", "BIB", "abc"], "'abc' is no quantity; give a number above 0"),
+		(["receive", "BIB", "-4"], "'-4' is no quantity"),
+		(["receive", "BIB", "inf"], "QTY"),
+		(["receive", "BIB", "nan"], "QTY"),
+		(["receive", "BIB", "1e25"], "up to 1000000000"),
+		(["receive", "BIB", "0.0000001"], "QTY"),
+		(["receive", "", "3"], "ITEM"),
+		(["receive", " ", "3"], "ITEM"),
+		(["order", "BIB", "-4"], "'-4' is no quantity"),
+		(["order", "BIB", "inf"], "QTY"),
 		(["order", "NOPE", "1"], "ITEM"),
 		(["switch", "STORE-0001", "maybe"], "maybe"),
 		(["connect", "http://shop.example.com", "1"], "URL"),

@@ -21,6 +21,8 @@ from marketplace_sync.sites.sql import marks, pieces
 ZERO = Decimal(0)
 ONE = Decimal(1)
 SIX_DECIMALS = Decimal("0.000001")
+TOO_LARGE = Decimal(10) ** 12
+"""ERPNext's quantity columns end below it. What is there all the same is a mistake, and is not computed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Offer:
 	note: str = ""
 	"""Why it is so, and what to do, where that is not plain from the numbers."""
 	problem: str = ""
-	"""'' or the reason code for not sending anything: no_item, template, not_stock_item, no_ledger, no_uom, locations."""
+	"""'' or the reason code for not sending anything: no_item, template, not_stock_item, no_ledger, too_large,
+	no_uom, locations."""
 	stocked: bool = False
 	"""There is a ledger entry in the store's warehouses (for a bundle: of every component)."""
 
@@ -65,7 +68,7 @@ def read_offers(
 
 	Decisions, in this order. Not sent (a `problem`): an unknown item; a template; an item that keeps no stock and is
 	no bundle; an item without any ledger entry in the store's warehouses (first contact must never empty a live shop),
-	a bundle if that is so for any of its components. Then 0 for an item, or a bundle with a component, that is
+	a bundle if that is so for any of its components; a quantity that can't be right. Then 0 for an item, or a bundle with a component, that is
 	disabled or past its end of life. Not sent again: a unit without conversion factor; warehouses of which only some
 	stand for a marketplace location. A warehouse that feeds a store twice counts once, for its first location. A bundle
 	is put together within one location; where the store has none, the components of all its warehouses count together.
@@ -93,10 +96,24 @@ def read_offers(
 		unstocked = set(doubtful) - _with_ledger(db, doubtful, locations)
 		for name in piece:
 			for uom in uoms[name]:
-				offers[name, uom] = _offer(
-					name, uom, store, locations, items, stock, factors, unstocked, name in known
+				try:
+					offer = _offer(
+						name, uom, store, locations, items, stock, factors, unstocked, name in known
+					)
+				except ArithmeticError:
+					offer = None
+				# One item's mistake must not stop the others of the store.
+				offers[name, uom] = (
+					_too_large(name, uom) if not offer or offer.quantity >= TOO_LARGE else offer
 				)
 	return offers
+
+
+def _too_large(name: str, uom: str) -> Offer:
+	note = (
+		f"What Item {name} comes to can't be right: see to its conversion factors and to its Product Bundle."
+	)
+	return Offer(name, uom, 0, note=note, problem="too_large")
 
 
 def _offer(
@@ -144,6 +161,13 @@ def _offer(
 	total = {part: Stock() for part in counted}
 	for part in counted:
 		for warehouse, here in stock.get(part, {}).items():
+			if not all(abs(one) < TOO_LARGE for one in (here.actual, here.reserved, here.held)):
+				return unsent(
+					"too_large",
+					f"The quantities of Item {part} in {warehouse} can't be right"
+					f" (Actual {here.actual:g}, Reserved {here.reserved:g}, Held {here.held:g}):"
+					f" reconcile the stock of Item {part}.",
+				)
 			sums = per_location[locations[warehouse]]
 			sums[part] = sums.get(part, Stock()) + here
 			total[part] += here

@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import click
 
 from marketplace_sync.commands.hosts import Host, pass_host
-from marketplace_sync.commands.options import find_store
-from marketplace_sync.commands.output import BLOCKED, counted, counting, patience
+from marketplace_sync.commands.options import ItemCode, Qty, find_store
+from marketplace_sync.commands.output import BLOCKED, counted, counting, patience, plainly
 from marketplace_sync.connectors.base import Account
 
 EMBEDDED_COMPANY_WAREHOUSE = "Stores"
+NEGATIVE_TOO = {"ignore_unknown_options": True}
+"""So that -4 is told to be no quantity, and not to be no option."""
 HERE = ("127.0.0.1", "localhost")
 
 
@@ -112,9 +114,9 @@ def sandbox_account(control: Any, told: dict[str, Any]) -> Account:
 	)
 
 
-@click.command()
-@click.argument("item")
-@click.argument("qty", type=click.FloatRange(min=0, min_open=True))
+@click.command(context_settings=NEGATIVE_TOO)
+@click.argument("item", type=ItemCode())
+@click.argument("qty", type=Qty())
 @pass_host
 def receive(host: Host, item: str, qty: float) -> None:
 	"""Receive QTY of ITEM into the warehouse; an item that does not exist is made, and its listings are mapped."""
@@ -129,12 +131,14 @@ def receive(host: Host, item: str, qty: float) -> None:
 		ledger.add_items([item])
 	mapped = match_items(site, [item]).mapped
 	name = ledger.receive([Line(item, qty, EMBEDDED_COMPANY_WAREHOUSE)])
-	click.echo(f"{name}: {qty:g} of {item}." + (f" {counted(mapped, 'listing')} mapped." if mapped else ""))
+	click.echo(
+		f"{name}: {plainly(qty)} of {item}." + (f" {counted(mapped, 'listing')} mapped." if mapped else "")
+	)
 
 
-@click.command()
-@click.argument("item")
-@click.argument("qty", type=click.FloatRange(min=0, min_open=True))
+@click.command(context_settings=NEGATIVE_TOO)
+@click.argument("item", type=ItemCode())
+@click.argument("qty", type=Qty())
 @pass_host
 def order(host: Host, item: str, qty: float) -> None:
 	"""Submit a Sales Order: QTY of ITEM is reserved."""
@@ -144,7 +148,7 @@ def order(host: Host, item: str, qty: float) -> None:
 	if not site.db.rows("SELECT 1 FROM `tabItem` WHERE name = %s", (item,)):
 		raise click.BadParameter(f"there is no item {item!r}; receive some of it first", param_hint="ITEM")
 	name = Ledger(site).order([Line(item, qty, EMBEDDED_COMPANY_WAREHOUSE)])
-	click.echo(f"{name}: {qty:g} of {item} reserved.")
+	click.echo(f"{name}: {plainly(qty)} of {item} reserved.")
 
 
 @click.command()

@@ -22,6 +22,29 @@ class Hours(click.ParamType):
 		self.fail(f"{value!r} is no span of time; give hours above 0, as in --hours 48", param, ctx)
 
 
+class Qty(click.ParamType):
+	"""What one movement of stock may be about: to six decimals, and far below what the books can hold."""
+
+	name = "quantity"
+	MOST = 1_000_000_000
+
+	def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+		with suppress(ValueError):
+			qty = round(float(value), 6)
+			if 0 < qty <= self.MOST:
+				return qty
+		self.fail(
+			f"{value!r} is no quantity; give a number above 0 and up to {self.MOST}, as in 5", param, ctx
+		)
+
+
+class ItemCode(click.ParamType):
+	name = "item"
+
+	def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+		return str(value) if str(value).strip() else self.fail("give an Item Code", param, ctx)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 store_option = click.option(
 	"--store", "-s", default="", metavar="STORE", help="One store, by its name or title."

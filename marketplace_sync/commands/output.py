@@ -65,6 +65,11 @@ def counted(number: int, what: str) -> str:
 	return f"{number} {what}{'s' * (number != 1)}"
 
 
+def plainly(qty: float) -> str:
+	"""With all its digits and no others, as in 5000000 and 0.25."""
+	return f"{qty:.6f}".rstrip("0").rstrip(".")
+
+
 @contextmanager
 def patience(label: str) -> Iterator[None]:
 	"""Says on stderr that something takes a while, if it does: a marketplace that does not answer is asked for a minute."""

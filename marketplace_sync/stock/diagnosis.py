@@ -25,7 +25,8 @@ from marketplace_sync.stock.decision import decide
 from marketplace_sync.stock.status import SYNCED, UNMAPPED, listing_state
 
 _OUR_REASONS = frozenset((
-	"unmapped", "mismatch", "no_item", "template", "not_stock_item", "no_ledger", "no_uom", "locations",
+	"unmapped", "mismatch", "no_item", "template", "not_stock_item", "no_ledger", "too_large", "no_uom",
+	"locations",
 	"fulfilled_by_marketplace",
 ))  # fmt: skip
 """Codes of parked listings that come from data here. One that no longer holds is looked at again by itself; with any other

@@ -32,13 +32,13 @@ CLAIM_SECONDS = 60.0
 
 # What a fold may change of a listing, and nothing else. Assignments stand before those that change what they read.
 # An ordinary movement makes due what nobody holds, what is held only by a lock or bound (a raise may be allowed), and
-# what waited for its first stock; a freeing kind makes due everything but a call that is or may be in the air.
+# what waited for its first stock or a right number; a freeing kind makes due everything but a call that is or may be in the air.
 _SET = f"""
 	dirty_at = CASE WHEN t.priority = 0 THEN v.at ELSE t.dirty_at END,
 	due_at = CASE
 		WHEN t.hold IN ('In Flight', 'Quarantine') THEN t.due_at
 		WHEN v.frees = 1 THEN v.at
-		WHEN t.hold IN ('Locked', 'Clamped') OR t.hold = 'Parked' AND t.reason_code = 'no_ledger' THEN v.at
+		WHEN t.hold IN ('Locked', 'Clamped') OR t.hold = 'Parked' AND t.reason_code IN ('no_ledger', 'too_large') THEN v.at
 		WHEN COALESCE(t.hold, '') = '' AND t.priority = 0 THEN
 			CASE WHEN t.sent_at + {REPEAT_SECONDS} > v.at THEN t.sent_at + {REPEAT_SECONDS} ELSE v.at END
 		ELSE t.due_at END,

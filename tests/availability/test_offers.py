@@ -91,3 +91,41 @@ def test_stock_by_warehouse(site: EmbeddedSite):
 	assert stock[PREFIX + "PLAIN"][MAIN].available == 7
 	assert read_stock(site.db, [PREFIX + "PLAIN"], []) == {}
 	assert SECOND not in stock[PREFIX + "PLAIN"]
+
+
+@pytest.mark.parametrize(
+	("column", "absurd"),
+	[
+		("actual_qty", float("inf")),
+		("actual_qty", float("-inf")),
+		("actual_qty", 1e25),
+		("actual_qty", -1e25),
+		("actual_qty", 1e12),
+		("reserved_qty", float("inf")),
+		("reserved_qty", 1e25),
+	],
+)
+def test_an_absurd_quantity_stops_its_own_item_only(column: str, absurd: float):
+	site = EmbeddedSite()
+	scenarios.put(site.db)
+	site.db.execute(f"UPDATE `tabBin` SET {column} = %s WHERE item_code = %s", (absurd, PREFIX + "LEG"))
+	wanted = [(PREFIX + code, "") for code in ("LEG", "TABLE", "PLAIN")]
+	known = [PREFIX + "LEG"]
+	offers = read_offers(site.db, scenarios.store(), wanted, known)
+	leg, table, plain = (offers[key] for key in wanted)
+	assert (leg.problem, table.problem) == ("too_large", "too_large")
+	assert f"Item {PREFIX}LEG" in leg.note and f"Item {PREFIX}LEG" in table.note
+	assert (plain.problem, plain.quantity) == ("", 12)
+
+
+def test_an_absurd_conversion_factor_stops_its_own_item_only():
+	site = EmbeddedSite()
+	scenarios.put(site.db)
+	site.db.execute(
+		"UPDATE `tabUOM Conversion Detail` SET conversion_factor = %s WHERE parent = %s AND uom = 'Box'",
+		(float("inf"), PREFIX + "BOXED"),
+	)
+	wanted = [(PREFIX + "BOXED", "Box"), (PREFIX + "PLAIN", "")]
+	offers = read_offers(site.db, scenarios.store(), wanted)
+	boxed, plain = (offers[key] for key in wanted)
+	assert (boxed.problem, plain.quantity) == ("too_large", 12)

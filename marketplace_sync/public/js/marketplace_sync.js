@@ -34,6 +34,7 @@ frappe.provide("marketplace_sync");
 			no_item: __("Item does not exist"),
 			template: __("Item is a template"),
 			not_stock_item: __("Item keeps no stock"),
+			too_large: __("Quantity can't be right"),
 			no_uom: __("Unit without conversion factor"),
 			locations: __("Locations do not fit"),
 			banned: __("Banned"),
