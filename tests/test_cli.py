@@ -109,12 +109,31 @@ def test_an_order_shows_as_a_lower_number(shop: Run, sandbox: SandboxServer):
 	assert told(shop("why", "BOTTLE", "STORE-0001", "--json", code=OK))[0]["in_sync"] is True
 
 
+def test_a_number_that_follows_from_a_sale_is_not_called_confirmed(
+	shop: Run, sandbox: SandboxServer, tmp_path: Path
+):
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	sandbox.control.place_order(SHOPEE, {"BOTTLE": 1})
+	shop("import-orders", code=OK)
+	shop("drain", code=OK)
+	site = EmbeddedSite(tmp_path / "site.db")
+	[(acknowledged,)] = site.db.rows("SELECT acked_qty FROM `tabMarketplace Listing` WHERE item = 'BOTTLE'")
+	site.close()
+	assert acknowledged == 4
+	shown = shop("why", "BOTTLE", "STORE-0001", code=OK).output
+	assert (
+		"In sync: 4 is what the marketplace confirmed at" in shown and "less what it has sold since" in shown
+	)
+
+
 def test_why_answers_with_the_next_step(shop: Run):
 	diagnosis = told(shop("why", "BOTTLE", "STORE-0001", "--json", code=DIFFERS))[0]
 	assert diagnosis["in_sync"] is False
 	assert 7 in [cause["number"] for cause in diagnosis["causes"]]
 	assert all(cause["next_step"] for cause in diagnosis["causes"])
-	assert "Next:" in shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+	shown = shop("why", "BOTTLE", "STORE-0001", code=DIFFERS).output
+	assert "Next: Look at `resync --store STORE-0001 --dry-run`, then `switch STORE-0001 on`." in shown
 
 
 def test_status_in_words_and_for_machines(shop: Run):
@@ -266,7 +285,7 @@ def test_audit_repairs_what_the_orders_do_not_explain(shop: Run, sandbox: Sandbo
 	shop("switch", "STORE-0001", "on", code=OK)
 	shop("drain", code=OK)
 	assert told(shop("audit", "--json", code=OK)) == [
-		{"store": "STORE-0001", "compared": 2, "drifts": [], "unread": 0, "why": ""}
+		{"store": "STORE-0001", "compared": 2, "drifts": [], "unread": 0, "waiting": 0, "why": ""}
 	]
 	sandbox.control.set_stock(SHOPEE, {"BOTTLE": 50, "BIB": 1})
 	drifts = told(shop("audit", "--json", code=DIFFERS))[0]["drifts"]
@@ -278,6 +297,29 @@ def test_audit_repairs_what_the_orders_do_not_explain(shop: Run, sandbox: Sandbo
 	sandbox.control.place_order(SHOPEE, {"BIB": 2})
 	shop("audit", code=OK)
 	assert sandbox.control.stock(SHOPEE) == {"BOTTLE": 5, "BIB": 1}
+
+
+def test_audit_says_what_it_did_not_look_at(shop: Run, sandbox: SandboxServer, tmp_path: Path):
+	assert "2 wait to be sent and were not compared" in shop("audit", code=OK).output, "it is switched off"
+	shop("switch", "STORE-0001", "on", code=OK)
+	shop("drain", code=OK)
+	site = EmbeddedSite(tmp_path / "site.db")
+	site.db.execute(
+		"UPDATE `tabMarketplace Listing` SET desired_ver = acked_ver + 1, priority = 1, hold = 'Back-off',"
+		" reason_code = 'unreachable', due_at = %s WHERE item = 'BIB'",
+		(time.time() + 600,),
+	)
+	site.db.commit()
+	shown = shop("audit", code=BLOCKED).output
+	assert "1 listing compared, 0 differ; 1 waits to be sent and was not compared." in shown
+	assert "the marketplace could not be reached" in shown
+	assert told(shop("audit", "--json", code=BLOCKED))[0]["waiting"] == 1
+	site.db.execute(
+		"UPDATE `tabMarketplace Listing` SET reason_code = 'promotion', hold = 'Locked' WHERE item = 'BIB'"
+	)
+	site.db.commit()
+	site.close()
+	shop("audit", code=DIFFERS)
 
 
 def test_audit_reports_what_is_below_where_no_orders_are_imported(
@@ -330,7 +372,9 @@ def test_an_order_that_waits_says_why(run: Run, sandbox: SandboxServer):
 def test_orders_that_cannot_be_read_are_told(shop: Run, sandbox: SandboxServer):
 	sandbox.control.expire_tokens(SHOPEE, access=True, refresh=True)
 	assert told(shop("import-orders", "--json", code=BLOCKED))[0]["why"]
-	assert "orders can't be read since" in shop("orders", code=BLOCKED).output
+	shown = shop("orders", code=BLOCKED).output
+	assert "orders can't be read since" in shown
+	assert "Every order that could be read is booked" in shown, "nobody knows of the others"
 	assert told(shop("orders", "--json", code=BLOCKED))["unread"][0]["store"] == "STORE-0001"
 	assert "orders can't be read since" in shop("status", code=BLOCKED).output, (
 		"also of a store that is switched off"
@@ -375,7 +419,8 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["resync", "--hours", "-1"], "--hours"),
 		(["resync", "--hours", "nan"], "--hours"),
 		(["resync", "--item", "NOPE"], "no Item 'NOPE'"),
-		(["resync", "--item", "NOPE", "--dry-run"], "--item"),
+		(["resync", "--item", "NOPE"], "Invalid value for --item"),
+		(["resync", "--item", "NOPE", "--dry-run"], "Invalid value for --item: there is no Item 'NOPE'"),
 		(["resync", "--store", "NOPE"], "STORE-0001 (Shopee - Baby)"),
 		(["status", "--store", "NOPE"], "no store 'NOPE'"),
 		(["orders", "--store", "NOPE"], "no store 'NOPE'"),
@@ -385,6 +430,7 @@ def test_audit_of_an_unreachable_marketplace(shop: Run, sandbox: SandboxServer):
 		(["why", "BOTTIE", "STORE-0001"], "no Item 'BOTTIE'"),
 		(["sandbox", "--port", "70000"], "--port: 70000"),
 		(["sandbox", "--port", "-1"], "--port: -1"),
+		(["sandbox", "--port", "-1"], "usage: marketplace-sync sandbox"),
 		(["why", "BOTTLE"], "STORE"),
 		(["map", "NOPE", "BOTTLE"], "LISTING"),
 		(["map", "BIB", "NOPE"], "Item"),

@@ -108,7 +108,8 @@ def orders(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 				],
 			)  # fmt: skip
 		else:
-			click.echo("Every order is booked as its store's status table says.")
+			which = "Every order that could be read" if unread else "Every order"
+			click.echo(f"{which} is booked as its store's status table says.")
 		for what, rows in (("orders", unread), ("payouts", payouts_unread)):
 			for row in rows:
 				click.echo(f"{row['store']}: {what} can't be read since {clock(row['since'])}: {row['why']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -58,9 +58,9 @@ def resync(
 		raise click.UsageError("--all is everything: leave out --store, --item and --hours, or --all")
 	site = host.site
 	stores = chosen_stores(site, store)
+	if item and not site.db.rows("SELECT name FROM `tabItem` WHERE name = %s", (item,)):
+		raise click.BadParameter(f"there is no Item {item!r}; give its Item Code", param_hint="--item")
 	if dry_run:
-		if item and not site.db.rows("SELECT name FROM `tabItem` WHERE name = %s", (item,)):
-			raise click.BadParameter(f"there is no Item {item!r}; give its Item Code", param_hint="--item")
 		moved = None if hours is None else engine.moved_items(site.db, site.stamp(site.now() - hours * 3600))
 		rows = []
 		with counting("Looking", len(stores)) as progress:
@@ -207,11 +207,20 @@ def why(ctx: click.Context, host: Host, item: str, store: str, as_json: bool) ->
 	from marketplace_sync.stock.diagnosis import why as engine
 
 	found = engine(host.site, item, find_store(host.site, store))
+	if not host.has_workers:
+		found = [on_a_file(one) for one in found]
 	if as_json:
 		say_json([one.as_dict() for one in found])
 	else:
 		click.echo("\n\n".join(one.text() for one in found))
 	ctx.exit(OK if all(one.in_sync for one in found) else DIFFERS)
+
+
+def on_a_file(diagnosis: Any) -> Any:
+	"""The same with the cure that a file has for a store that is switched off: there is no form to untick."""
+	step = f"Look at `resync --store {diagnosis.store} --dry-run`, then `switch {diagnosis.store} on`."
+	causes = [replace(one, next_step=step) if one.number == 7 else one for one in diagnosis.causes]
+	return replace(diagnosis, causes=tuple(causes))
 
 
 @click.command()
@@ -234,13 +243,22 @@ def audit(ctx: click.Context, host: Host, store: str, as_json: bool) -> None:
 	repaired = [report.store for report in reports if any(drift.repaired for drift in report.drifts)]
 	if repaired and not host.has_workers:
 		drain_fully(host, repaired)
+	# What waits was not looked at. Where it waits for a store that can't be served nothing is known of it; in one that is
+	# switched off it waits as its people want it.
+	found = {one.store: one for one in statuses(host)}
+	host.site.db.commit()
+	waiting = [one.store for one in reports if one.waiting and not found[one.store].disabled]
+	why = {name: trouble(found[name]) for name in waiting}
 	if as_json:
 		say_json(reports)
 	else:
 		say_audit(reports)
-	if any(report.why for report in reports):
+		for name, lines in why.items():
+			for line in lines:
+				click.echo(f"{name}: {line}")
+	if any(report.why for report in reports) or any(why.values()):
 		ctx.exit(BLOCKED)
-	ctx.exit(DIFFERS if any(report.drifts for report in reports) else OK)
+	ctx.exit(DIFFERS if waiting or any(report.drifts for report in reports) else OK)
 
 
 def say_audit(reports: Sequence[Any]) -> None:
@@ -257,10 +275,15 @@ def say_audit(reports: Sequence[Any]) -> None:
 			],
 		)  # fmt: skip
 	for report in reports:
-		differ = len(report.drifts)
-		click.echo(
-			f"{report.store}: {counted(report.compared, 'listing')} compared, {differ} differ{'s' * (differ == 1)}."
-		)
+		differ, waiting = len(report.drifts), report.waiting
+		text = f"{counted(report.compared, 'listing')} compared, {differ} differ{'s' * (differ == 1)}"
+		if waiting:
+			text += f"; {waiting} " + (
+				"waits to be sent and was not compared"
+				if waiting == 1
+				else "wait to be sent and were not compared"
+			)
+		click.echo(f"{report.store}: {text}.")
 		if report.why:
 			click.echo(f"{report.store}: {report.unread} could not be read: {report.why}")
 

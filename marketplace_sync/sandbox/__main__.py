@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,9 @@ def end_with_parent(ended: threading.Event) -> None:
 	ended.set()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m marketplace_sync.sandbox") -> None:
 	parser = argparse.ArgumentParser(
-		prog="python -m marketplace_sync.sandbox",
+		prog=program,
 		description="A sandbox of marketplaces and accounting services.",
 	)
 	parser.add_argument(
@@ -94,9 +95,12 @@ def main() -> None:
 		help='JSON: {"shops": [...], "books": [...]}; without it demo shops and books',
 	)
 	parser.add_argument(
-		"--announce", action="store_true", help="empty world; print one line of JSON with the URL"
+		"--announce",
+		action="store_true",
+		help="for a program that starts it: an empty world, one line of JSON with the URL, and it ends with its standard"
+		" input",
 	)
-	given = parser.parse_args()
+	given = parser.parse_args(arguments)
 	if not 0 <= given.port <= 65_535:
 		parser.error(f"--port: {given.port} is none; take one up to 65535, or 0 for a free one")
 	# A full collection over a million SKUs and writes stops the server for a good part of a second, and a benchmark would

@@ -46,6 +46,8 @@ class AuditReport:
 	drifts: list[Drift] = field(default_factory=list)
 	unread: int = 0
 	"""Listings that could not be read back; `why` says so."""
+	waiting: int = 0
+	"""Mapped listings that were not compared, for they wait to be sent; without those that a person has switched off."""
 	why: str = ""
 
 
@@ -67,6 +69,11 @@ def audit(
 	pace = SitePace(
 		site, store, normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second)
 	)
+	report.waiting = site.db.rows(
+		f"SELECT COUNT(*) FROM `tab{rows.TABLE}` WHERE store = %s AND (priority > 0 OR acked_qty < 0)"
+		f" AND COALESCE(item, '') <> '' AND COALESCE(hold, '') <> '{rows.DISABLED}'",
+		(store,),
+	)[0][0]
 	names = [
 		row[0]
 		for row in site.db.rows(

@@ -334,7 +334,13 @@ def _listed(
 		("Read back", f"{shown.remote_qty} at {moment(site, shown.remote_at)}" if shown.remote_at else "never"),
 		("Catalogue", f"status {row.remote_status or 'unknown'}, seen {moment(site, shown.seen_at)}"),
 	]  # fmt: skip
-	if in_sync:
+	if in_sync and store.import_orders:
+		# A sale of its own lowers what was confirmed (orders/own_sale.py): nobody confirmed that number itself.
+		summary = (
+			f"In sync: {row.acked_qty} is what the marketplace confirmed at {moment(site, shown.acked_at)}, less what"
+			" it has sold since."
+		)
+	elif in_sync:
 		summary = f"In sync: the marketplace confirmed {row.acked_qty} at {moment(site, shown.acked_at)}."
 	elif row.hold == rows.IN_FLIGHT:
 		summary = "Being sent right now."
@@ -441,12 +447,16 @@ def _answers(
 			Cause(
 				6,
 				f"{shown.reason} ({row.reason_code})",
-				f"Nothing: it is tried again at {until}, or end the campaign.",
+				f"Nothing: a worker, or `drain`, tries it again from {until} on. Or end the campaign.",
 			)
 		)
 	elif row.hold in (rows.BACK_OFF, rows.QUARANTINE):
 		causes.append(
-			Cause(10, f"{shown.reason} ({row.reason_code})", f"Nothing: it goes on by itself at {until}.")
+			Cause(
+				10,
+				f"{shown.reason} ({row.reason_code})",
+				f"Nothing: a worker, or `drain`, tries it again from {until} on.",
+			)
 		)
 	elif row.hold == rows.PARKED and row.desired_ver > row.acked_ver and not _explained(row, offer):
 		causes.append(
@@ -461,7 +471,7 @@ def _answers(
 			Cause(
 				10,
 				_sentence(state.blocked_reason),
-				f"Nothing: calls go on by themselves at {moment(site, state.blocked_until)}.",
+				f"Nothing: a worker, or `drain`, goes on from {moment(site, state.blocked_until)} on.",
 			)
 		)
 	if (
