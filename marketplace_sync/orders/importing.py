@@ -32,7 +32,14 @@ AHEAD = 2.0
 """Seconds that are asked for beyond our own time: orders' times are whole seconds, and clocks differ a little. Not more, for
 nobody documents what a marketplace answers to a time far in its future; what it stamps later is found later."""
 WINDOW = 900.0
-"""Seconds of orders between two moments at which the progress is kept: on a payday a few hundred calls."""
+"""Seconds of orders between two moments at which the progress is kept: on a payday a few hundred calls. Windows behind one
+with few orders are longer, so that a catch-up of quiet days is no long row of empty ones."""
+LONGEST_WINDOW = 86_400.0
+"""Seconds. Shopee takes up to 15 days; more than this saves no more calls that count."""
+FULL_ORDERS, FULL_PAGES = 100, 4
+"""A window longer than WINDOW with more than this is broken off and read again from its beginning as a short one: a page of either
+marketplace's list, with its returns. So a long window never costs much before its progress is kept, and never has a second page
+of its list, which an order that changes meanwhile might shift. The pages are for orders of another storefront, which are in none."""
 POLL_SECONDS = 60.0
 """A poll that is due stops after about so long, and goes on in the next job: jobs have a time-out."""
 NEWEST_IN_LOOK = 120.0
@@ -237,25 +244,38 @@ def _read(
 ) -> Received:
 	"""Window by window, the progress kept after each; orders of a window that was broken off are read again.
 
+	Each window behind one that was at most half full is twice as long; behind a full one they are short again.
+
 	`since` and the progress are by our clock, the marketplace is asked by its own. `may_stop` is asked with the end of
 	each window.
 	"""
 	received = Received()
 	pace = pace or pace_of(site, store, connector)
 	began = site.now()
+	length = WINDOW
 	while True:
-		until = min(since + WINDOW, began + AHEAD)
+		until = min(since + length, began + AHEAD)
 		ahead = clock_ahead(site, connector) or 0.0
 		while True:
 			asked = site.now()
+			orders, pages, full = 0, 0, False
 			for page in connector.changed_orders(pace, since - ahead, until - ahead, returns=returns):
 				received.add(receive(site, store, page, asked, source, clock_ahead(site, connector)))
+				orders, pages = orders + len(page), pages + 1
+				full = length > WINDOW and (orders > FULL_ORDERS or pages > FULL_PAGES)
+				if full:
+					break
 				# The next page is asked for from now on.
 				asked = site.now()
+			if full:
+				break
 			told = clock_ahead(site, connector)
 			if told is None or abs(told - ahead) <= SAME_CLOCK:
 				break
 			ahead = told  # only the answer told their time: it was another window
+		if full:
+			length = WINDOW
+			continue
 		_advance(site, store.name, since, min(until, began), returns)
 		if until >= began:
 			return received
@@ -263,6 +283,8 @@ def _read(
 			received.more = True
 			return received
 		since = until
+		if orders <= FULL_ORDERS / 2 and pages <= FULL_PAGES / 2:
+			length = min(length * 2, LONGEST_WINDOW)
 
 
 def clock_ahead(site: Site, connector: Connector) -> float | None:

@@ -69,9 +69,71 @@ def test_a_long_absence_is_read_in_windows_without_a_gap():
 	put_state(seller, orders_cursor=NOW - 86_400)
 	importing.poll(seller.site, seller.name)
 	asked = [(since, until) for since, until, _ in seller.market.asked_orders]
-	assert len(asked) == -(-(86_400 + importing.POLL_OVERLAP) // importing.WINDOW)
 	assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(asked))
 	assert asked[0][0] == NOW - 86_400 - importing.POLL_OVERLAP and asked[-1][1] >= NOW
+
+
+def test_a_catch_up_of_quiet_days_takes_few_windows():
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW - 90 * 86_400)
+	importing.poll(seller.site, seller.name)
+	asked = [(since, until) for since, until, _ in seller.market.asked_orders]
+	lengths = [until - since for since, until in asked]
+	assert lengths[:3] == [importing.WINDOW, 2 * importing.WINDOW, 4 * importing.WINDOW]
+	assert len(asked) < 100 and max(lengths) == importing.LONGEST_WINDOW
+	assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(asked)), "no gap"
+	assert asked[-1][1] >= NOW
+
+
+def busy_list(seller: Seller, busy_from: float, pages: list[list]) -> list[tuple[float, float, float]]:
+	"""A list that is empty before `busy_from`, and has these pages in each window that ends after it.
+
+	Returns what is asked for, with the cursor at that moment.
+	"""
+	asked = []
+
+	def changed_orders(pace, since, until, *, returns=False):
+		asked.append((since, until, state(seller)["orders_cursor"]))
+		assert len(asked) < 500, "it goes round in circles"
+		yield from pages if until > busy_from else ()
+
+	seller.market.changed_orders = changed_orders  # type: ignore[method-assign]
+	return asked
+
+
+@pytest.mark.parametrize(
+	"pages",
+	[
+		[[an_order(order_id=f"{page}-{n}") for n in range(50)] for page in range(3)],
+		[[] for _ in range(importing.FULL_PAGES + 1)],
+	],
+	ids=["orders", "pages of another storefront"],
+)
+def test_a_long_window_that_turns_out_full_is_read_again_as_short_ones(pages: list[list]):
+	seller = Seller()
+	begin = NOW - 86_400
+	put_state(seller, orders_cursor=begin)
+	asked = busy_list(seller, NOW - 43_200, pages)
+	importing.poll(seller.site, seller.name)
+	fulls = [n for n, (since, until, _) in enumerate(asked) if until > NOW - 43_200 and until - since > 900]
+	assert 0 < len(fulls) < 10
+	for full in fulls:
+		since, _until, cursor = asked[full]
+		assert asked[full + 1][:2] == (since, since + importing.WINDOW), "from its beginning"
+		assert asked[full + 1][2] == cursor == since, "the cursor does not pass what was not read"
+	read = [one for n, one in enumerate(asked) if n not in fulls]
+	assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(read)), "no gap"
+	assert state(seller)["orders_cursor"] == NOW
+
+
+@pytest.mark.parametrize("orders", [importing.FULL_ORDERS // 2 + 1, 2 * importing.FULL_ORDERS])
+def test_short_windows_are_read_however_full_and_not_followed_by_longer_ones(orders: int):
+	seller = Seller()
+	put_state(seller, orders_cursor=NOW - 7_200.3)
+	asked = busy_list(seller, 0, [[an_order(order_id=f"{n}") for n in range(orders)]])
+	importing.poll(seller.site, seller.name)
+	assert {round(until - since) for since, until, _ in asked[:-1]} == {importing.WINDOW}
+	assert state(seller)["orders_cursor"] == NOW
 
 
 def test_the_cursor_stays_before_a_page_that_failed():
@@ -651,8 +713,9 @@ def test_a_poll_that_fails_unexpectedly_says_so_without_the_buyers_words():
 	assert "KeyError" in state(seller)["orders_error"]
 
 
-def test_a_long_poll_stops_after_a_while_and_goes_on_where_it_was():
+def test_a_long_poll_stops_after_a_while_and_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
 	"""A job has minutes, and after an outage there are hours of orders."""
+	monkeypatch.setattr(importing, "LONGEST_WINDOW", importing.WINDOW)  # as on busy days
 	seller = Seller()
 	put_state(seller, orders_cursor=NOW - 6 * 3_600, returns_cursor=NOW)
 	really = seller.market.changed_orders
