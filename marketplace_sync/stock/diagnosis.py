@@ -330,18 +330,12 @@ def _listed(
 		("Held Qty", f"{offer.held.normalize():f}"),
 		("Available Qty", f"{offer.available.normalize():f}" + (f" (limited by {offer.limiting})" if offer.limiting else "")),
 		("Sellable Qty", str(offer.quantity) if not offer.problem else "not computed"),
-		("Acknowledged Qty", f"{row.acked_qty} at {moment(site, shown.acked_at)}" if row.acked_qty >= 0 else "never"),
+		("Acknowledged Qty", f"{row.acked_qty}, {_confirmed(site, shown, store)}" if row.acked_qty >= 0 else "never"),
 		("Read back", f"{shown.remote_qty} at {moment(site, shown.remote_at)}" if shown.remote_at else "never"),
 		("Catalogue", f"status {row.remote_status or 'unknown'}, seen {moment(site, shown.seen_at)}"),
 	]  # fmt: skip
-	if in_sync and store.import_orders:
-		# A sale of its own lowers what was confirmed (orders/own_sale.py): nobody confirmed that number itself.
-		summary = (
-			f"In sync: {row.acked_qty} is what the marketplace confirmed at {moment(site, shown.acked_at)}, less what"
-			" it has sold since."
-		)
-	elif in_sync:
-		summary = f"In sync: the marketplace confirmed {row.acked_qty} at {moment(site, shown.acked_at)}."
+	if in_sync:
+		summary = f"In sync: {row.acked_qty} is what the marketplace {_confirmed(site, shown, store)}."
 	elif row.hold == rows.IN_FLIGHT:
 		summary = "Being sent right now."
 	elif not causes and unfolded:
@@ -362,6 +356,12 @@ def _listed(
 	return Diagnosis(
 		row.item, store.name, store.title, row.name, row.seller_sku, word, in_sync, summary, _ordered(causes), tuple(facts)
 	)  # fmt: skip
+
+
+def _confirmed(site: Site, shown: _Shown, store: Store) -> str:
+	"""Where the Acknowledged Qty is from. A sale of its own lowers it (orders/own_sale.py): nobody confirmed that number itself."""
+	since = ", less what it has sold since" if store.import_orders else ""
+	return f"confirmed at {moment(site, shown.acked_at)}{since}"
 
 
 def _product(
@@ -482,7 +482,7 @@ def _answers(
 		causes.append(
 			Cause(
 				8,
-				f"{row.acked_qty} was confirmed at {moment(site, shown.acked_at)}, but {shown.remote_qty} was read"
+				f"{row.acked_qty} is what it {_confirmed(site, shown, store)}, but {shown.remote_qty} was read"
 				f" at {moment(site, shown.remote_at)}: edited by hand, or a sale that is not imported yet.",
 				"Press Sync Now once the orders are in.",
 			)

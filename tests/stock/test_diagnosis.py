@@ -63,7 +63,7 @@ def test_in_sync_says_so_with_the_evidence():
 def test_where_no_orders_are_imported_the_number_itself_was_confirmed():
 	shop, store, _listing = shop_with({"import_orders": 0})
 	[diagnosis] = why(shop.site, "A", store)
-	assert diagnosis.summary == "In sync: the marketplace confirmed 7 at 2027-01-15 07:43."
+	assert diagnosis.summary == "In sync: 7 is what the marketplace confirmed at 2027-01-15 07:43."
 
 
 def test_waiting_for_its_turn_is_no_cause():
