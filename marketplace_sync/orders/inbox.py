@@ -795,7 +795,7 @@ def look_again(db: Database, now: float, stores: Collection[str] = (), items: Co
 	"""Something changed that orders may have waited for: those that need attention are tried again now. No commit.
 
 	Of `stores`, whose settings changed, also those that hold stock though there is nothing to book: in which warehouse,
-	is one of the settings. And of `items`, whose mapping or bundle changed: what is held, follows it.
+	is one of the settings. And of `items`, whose mapping or bundle changed: what is held or ordered and not invoiced follows it.
 	"""
 	where = f"state = '{ATTENTION}' AND due_at > %s"
 	holding = f"state = '{UP_TO_DATE}' AND holding = 1"
@@ -806,7 +806,8 @@ def look_again(db: Database, now: float, stores: Collection[str] = (), items: Co
 	for piece in pieces(sorted(items)):
 		names += db.rows(
 			f"SELECT DISTINCT o.name FROM `tab{ITEM}` i JOIN `tab{ORDER}` o ON o.name = i.parent"
-			f" WHERE i.item IN ({marks(piece)}) AND o.{holding.replace('AND ', 'AND o.')}",
+			f" WHERE i.item IN ({marks(piece)}) AND o.state = '{UP_TO_DATE}'"
+			" AND (o.holding = 1 OR COALESCE(o.sales_order, '') <> '' AND COALESCE(o.sales_invoice, '') = '')",
 			piece,
 		)
 	return db.update_many(
@@ -814,7 +815,7 @@ def look_again(db: Database, now: float, stores: Collection[str] = (), items: Co
 		("name", "due"),
 		sorted({(name, now) for (name,) in names}),
 		f"due_at = v.due, state = CASE WHEN t.state = '{UP_TO_DATE}' THEN '{WAITING}' ELSE t.state END",
-		f"t.state = '{ATTENTION}' OR t.state = '{UP_TO_DATE}' AND t.holding = 1",
+		f"t.state IN ('{ATTENTION}', '{UP_TO_DATE}')",
 	)
 
 

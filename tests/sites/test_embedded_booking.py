@@ -547,6 +547,18 @@ def test_what_is_only_held_follows_a_mapping_that_is_corrected():
 	assert seller.held() == {("B", WAREHOUSE): 2}
 
 
+def test_what_is_ordered_follows_a_mapping_that_is_corrected_without_news():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 2)))
+	assert (bins(seller)["A"], bins(seller)["B"]) == ((10, 2), (10, 0))
+	seller.set("Marketplace Listing", seller.listings["A"], item="B", mapped_by="User")
+	record(seller.db, NOW, [OutboxRow("A", kind=MAPPING), OutboxRow("B", kind=MAPPING)])
+	seller.db.commit()
+	fold(seller.site)
+	book(seller)
+	assert (bins(seller)["A"], bins(seller)["B"]) == ((10, 0), (10, 2))
+
+
 def test_what_is_only_held_follows_a_bundle_that_is_edited():
 	seller = Seller(order_preset="Accurate style")
 	Ledger(seller.site).add_bundle("PAIR", {"A": 1})
