@@ -395,7 +395,7 @@ def _write(
 		left = one.has_left or order.left or furthest >= LEFT
 		over = one.released and order.status in BACK and left
 		holds[name] = holds_of(order, lines, booked=one.booked or over, has_left=left)
-		if one.documents and _same_or_fewer(name, lines, before):
+		if one.documents and not one.released and _same_or_fewer(name, lines, before):
 			# A person's change left a rest beside the documents: that does not grow by news of the same units.
 			holds[name] = {
 				key: min(qty, beside[name][key])

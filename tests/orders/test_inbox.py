@@ -569,6 +569,7 @@ def test_a_hold_that_nothing_else_would_end_is_ended_by_a_person():
 	assert inbox.due_orders(seller.db, seller.name, NOW + 9e9, 9) == [f"{seller.name}-O-2"]
 	# Whatever changes in the store's settings; only the marketplace's word, or Retry, holds it again.
 	assert inbox.look_again(seller.db, NOW + 1, [seller.name]) == 0 and seller.held("O-1") == {}
+	seller.set("Marketplace Order", f"{seller.name}-O-1", sales_order="A draft")
 	seller.receive(an_order(a_line("A", 2), at=NOW + 5, status=S.READY_TO_SHIP))
 	assert seller.held("O-1") == {("A", WAREHOUSE): 2}
 	with pytest.raises(LookupError):
