@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import Enum
 
 from marketplace_sync.connectors.orders import AmountKind, OrderStatus, RemoteOrder
-from marketplace_sync.orders.status import Target
+from marketplace_sync.orders.status import BACK, Target
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3_600.0
 """Seconds until an order that needs attention is tried again; doubling in between."""
@@ -105,7 +105,7 @@ def plan(
 		return Plan(remark="Cancelled on the marketplace: the status table leaves the documents as they are.")
 	if order.fulfilled_by_marketplace:
 		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
-	back = order.status in (OrderStatus.RETURNED, OrderStatus.CANCELLED)
+	back = order.status in BACK
 	if back and not (books.invoice or target.invoice):
 		cure = "press Release"
 		if books.order:
@@ -199,7 +199,7 @@ REMAPPED = "remapped"
 
 def all_came_back(order: RemoteOrder, units: Mapping[str, int]) -> bool:
 	"""Whether every one of these units, which had left, came back."""
-	if order.status not in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
+	if order.status not in BACK:
 		return False
 	returned = _returned(order, units)
 	return all(returned.get(line, 0) >= count for line, count in units.items())

@@ -543,7 +543,7 @@ def rest_of(
 		# What a line that can't be resolved goes on holding is a rest already.
 		if kept := qty - needed.get(key, Decimal(0)):
 			rest[key] = rest.get(key, Decimal(0)) + kept
-	if carried and order.status in (OrderStatus.CANCELLED, OrderStatus.RETURNED):
+	if carried and order.status in BACK:
 		return {}  # what was booked is what had left
 	return rest
 
