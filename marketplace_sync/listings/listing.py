@@ -28,7 +28,8 @@ BELIEVE, READ_BACK, SEND, DOUBTED, READING, CHECK, CHECKING = 0, 1, 2, 3, 4, 5, 
 BELIEVE it; READ_BACK first and believe what is shown; SEND whatever it says. CHECK is the nightly READ_BACK: a number
 below ours is left alone, for it may be a sale that is not in ERPNext yet. READING, CHECKING: that read-back is in the air (one
 that was lost is made again, as the one that it was). DOUBTED: somebody stopped believing while a write was planned or in the
-air; settled, it becomes READ_BACK."""
+air; settled, it becomes READ_BACK, and of a write that nobody settled it is as good as SEND."""
+DISBELIEVED = (SEND, DOUBTED)
 TO_READ = (READ_BACK, READING, CHECK, CHECKING)
 NIGHTLY = (CHECK, CHECKING)
 

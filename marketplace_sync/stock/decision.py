@@ -104,7 +104,7 @@ def decide(
 	if by_location and quantity != sum(count for _place, count in by_location):
 		by_location = _resized(by_location, quantity)
 
-	unknown = listing.verify == rows.SEND or listing.acked_qty == rows.UNKNOWN
+	unknown = listing.verify in rows.DISBELIEVED or listing.acked_qty == rows.UNKNOWN
 	if capabilities.listings_per_read > 1 and (
 		listing.verify in rows.TO_READ or (capabilities.compare_and_set and unknown)
 	):

@@ -161,7 +161,7 @@ def after(
 		# The end is believed, but looked at hourly at the latest: campaigns are cut short.
 		until = min(result.retry_at or now + timing.lock_retry, now + timing.lock_retry)
 		until = max(until, now + timing.back_off)
-		known = listing.acked_qty if listing.verify != rows.SEND else rows.UNKNOWN
+		known = rows.UNKNOWN if listing.verify in rows.DISBELIEVED else listing.acked_qty
 		return replace(
 			kept,
 			hold=rows.LOCKED,

@@ -276,6 +276,20 @@ def test_a_lost_read_back_of_a_doubt_is_not_taken_for_a_nightly_check():
 	assert seller.market.shown["10"] == 10 == belief(seller)[0]
 
 
+def test_a_doubted_write_whose_worker_died_is_read_before_anything_is_raised():
+	"""Seed 19104: an order came in while the write was in the air, and its worker never settled it."""
+	seller = comparing()
+	seller.set("Marketplace Listing", seller.listings["A"], hold=rows.IN_FLIGHT, verify=rows.DOUBTED)
+	seller.market.shown["10"] = 3  # somebody bought, and no list shows it yet
+	move(seller, 12)
+	for _ in range(3):
+		seller.drain()
+	assert seller.market.shown["10"] == 3 == belief(seller)[0]
+	seller.clock.now += 60
+	seller.drain()
+	assert seller.market.shown["10"] == 12 == belief(seller)[0]
+
+
 # -- another machine's clock -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("ahead", [-60.0, -13.0, 0.0, 13.0, 60.0])
 @pytest.mark.parametrize("after", [-11.0, 11.0])

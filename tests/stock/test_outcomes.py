@@ -101,6 +101,12 @@ def test_a_lock_that_refuses_everything_holds_the_number_in_place():
 	assert locked.due_at == NOW + TIMING.lock_retry
 
 
+@pytest.mark.parametrize("verify", rows.DISBELIEVED)
+def test_a_number_that_is_not_believed_is_no_bound_of_a_lock(verify):
+	locked = change(Outcome.LOCKED, listing=replace(LISTING, verify=verify))
+	assert (locked.floor_qty, locked.ceiling_qty, locked.bounds_until) == (rows.UNKNOWN, rows.UNKNOWN, 0.0)
+
+
 def test_a_lock_is_tried_again_hourly_at_the_latest():
 	assert change(Outcome.LOCKED, retry_at=NOW + 90_000).due_at == NOW + TIMING.lock_retry
 
