@@ -377,7 +377,8 @@ class TestOrders(BookingTestCase):
 		frappe.db.commit()
 		self.assertEqual(api.retry_orders(json.dumps(names)), {"orders": 2})
 		site = FrappeSite()
-		self.assertEqual(set(inbox.due_orders(site.db, self.store, site.now(), 10)) & set(names), set(names))
+		# Orders of the class's other tests wait in this store as well.
+		self.assertLessEqual(set(names), set(inbox.due_orders(site.db, self.store, site.now(), 1_000)))
 		self.assertFalse(self.row(names[0]).reason_code, "what a person undid may be booked again")
 
 	def test_fetching_again_is_asked_for(self) -> None:
