@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import frappe
-from frappe.utils import add_to_date, now_datetime
+from frappe.utils import add_to_date, now_datetime, nowdate
 
 from marketplace_sync.accounting.documents import INVOICE, RECEIPT, Wanted, number_of, row_name
 from marketplace_sync.accounting.port import Held, Source
@@ -143,7 +143,7 @@ class AccountingCase(BookingTestCase):
 	def payout(self, *orders: tuple[str, str, str]) -> str:
 		"""A posted one of (order id, sales, fee)."""
 		rows = "".join(
-			f"P1,2026-11-20,{order},{sales},{fee},{Decimal(sales) - Decimal(fee)}\n"
+			f"P1,{nowdate()},{order},{sales},{fee},{Decimal(sales) - Decimal(fee)}\n"
 			for order, sales, fee in orders
 		)
 		head = "Payout No,Date,Order,Sales,Commission Fee,Paid\n"
@@ -567,9 +567,9 @@ class TestComposed(AccountingCase):
 		]
 		statement = (
 			"Payout No,Date,Order,Sales,Commission Fee,Paid\n"
-			f"P1,2026-11-20,{rows[0].order_id},50000,1000,49000\n"
-			f"P1,2026-11-20,{rows[1].order_id},70000,1500.25,68499.75\n"
-			"P1,2026-11-20,,,300,-300\n"
+			f"P1,{nowdate()},{rows[0].order_id},50000,1000,49000\n"
+			f"P1,{nowdate()},{rows[1].order_id},70000,1500.25,68499.75\n"
+			f"P1,{nowdate()},,,300,-300\n"
 		)
 		report = payouts.import_csv(self.store, statement.encode())
 		self.assertEqual(report.posted, 1, report)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import frappe
-from frappe.utils import flt, nowdate
+from frappe.utils import add_days, flt, nowdate
 
 from marketplace_sync import jobs
 from marketplace_sync.connectors.base import Tokens
@@ -78,10 +78,26 @@ def world() -> None:
 				is_group=is_group,
 			).insert()
 	account(CLEARING, "Bank Accounts", account_type="Bank")
+	_fiscal_years()
 	for supplier in ("Marketplace Test Supplier",):
 		if not frappe.db.exists("Supplier", supplier):
 			frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()
 	frappe.db.commit()
+
+
+def _fiscal_years() -> None:
+	"""Today's and yesterday's: ERPNext sets up the present year alone, and payouts of the tests are of yesterday."""
+	for day in (add_days(nowdate(), -1), nowdate()):
+		if not frappe.db.exists(
+			"Fiscal Year", {"year_start_date": ("<=", day), "year_end_date": (">=", day)}
+		):
+			year = day[:4]
+			frappe.get_doc(
+				doctype="Fiscal Year",
+				year=year,
+				year_start_date=f"{year}-01-01",
+				year_end_date=f"{year}-12-31",
+			).insert()
 
 
 def account(name: str, group: str, **fields: Any) -> str:
