@@ -583,15 +583,10 @@ class TestComposed(AccountingCase):
 		self.assertEqual(found.account, "1102")
 		self.assertEqual([(one.account, one.amount) for one in found.fees], [("6101", Decimal("2500.25"))])
 		self.assertIn("besides its invoices -300.00", found.memo)
-		for order in (rows[0].name,):
-			accounting_events.want(
-				FrappeSite(),
-				[
-					Wanted(
-						self.connection, RECEIPT, "Payment Entry", "PE-OLD", "There", marketplace_order=order
-					)
-				],
-			)
+		paid = Wanted(
+			self.connection, RECEIPT, "Payment Entry", "PE-OLD", "There", marketplace_order=rows[0].name
+		)
+		accounting_events.want(FrappeSite(), [paid])
 		found = self.composed(RECEIPT, "Marketplace Payout", payout)
 		self.assertEqual(
 			[number for number, _amount in found.invoices],

@@ -83,7 +83,7 @@ class TestCapture(utils.StoreTestCase):
 		codes = [utils.item() for _number in range(50)]
 		frappe.db.commit()
 		utils.clear_outbox()
-		order = utils.sales_order(dict.fromkeys(codes, 1))
+		utils.sales_order(dict.fromkeys(codes, 1))
 		statements: list[str] = []
 		run = frappe.db.sql
 
@@ -96,7 +96,6 @@ class TestCapture(utils.StoreTestCase):
 		ours = [query for query in statements if "Marketplace" in query]
 		self.assertEqual(len(ours), 1, ours)
 		self.assertEqual(len(self.captured()), 50)
-		self.assertTrue(order.name)
 
 	def test_without_stores_nothing_is_written(self) -> None:
 		with (
@@ -109,7 +108,6 @@ class TestCapture(utils.StoreTestCase):
 
 	# -- when something is broken --------------------------------------------------------------------------
 	def test_redis_down_while_a_sales_order_is_submitted(self) -> None:
-		before = self.at_marketplace(self.store)[self.first]
 		utils.synchronise()
 		with redis_down():
 			order = utils.sales_order({self.first: 5})
@@ -117,9 +115,7 @@ class TestCapture(utils.StoreTestCase):
 		self.assertEqual(frappe.db.get_value("Sales Order", order.name, "docstatus"), 1)
 		self.assertEqual([item for item, _cause in self.captured()], [self.first])
 		jobs.sweep_marketplaces()  # the schedule, once Redis is back
-		for store in (self.store,):
-			jobs.drain_store(store)
-		self.assertLess(self.at_marketplace(self.store)[self.first], before + 1)
+		jobs.drain_store(self.store)
 		self.assertEqual(self.at_marketplace(self.store)[self.first], self.available(self.first))
 
 	def available(self, code: str) -> int:

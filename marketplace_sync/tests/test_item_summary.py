@@ -109,7 +109,6 @@ class TestItemSummary(utils.StoreTestCase):
 				],
 			}
 		)
-		self.assertTrue(shop)
 		store = utils.connect_shop(self.sandbox, "Shopee", shop)
 		utils.switch_on(store)
 		utils.synchronise()

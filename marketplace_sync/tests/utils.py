@@ -79,9 +79,9 @@ def world() -> None:
 			).insert()
 	account(CLEARING, "Bank Accounts", account_type="Bank")
 	_fiscal_years()
-	for supplier in ("Marketplace Test Supplier",):
-		if not frappe.db.exists("Supplier", supplier):
-			frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()
+	supplier = "Marketplace Test Supplier"
+	if not frappe.db.exists("Supplier", supplier):
+		frappe.get_doc(doctype="Supplier", supplier_name=supplier, supplier_type="Company").insert()
 	frappe.db.commit()
 
 
