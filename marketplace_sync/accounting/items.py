@@ -26,7 +26,7 @@ from marketplace_sync.connectors.accounting import (
 	ServiceItem,
 	WriteResult,
 )
-from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.connectors.base import PASSING, Outcome, ServiceError
 from marketplace_sync.coordination.rate import SitePace
 from marketplace_sync.listings.matching import DELETED, NO_SKU, differences, near_key
 from marketplace_sync.sites.port import Database
@@ -39,7 +39,6 @@ ROUNDS = 3
 """Comparisons of one sending: after a lost answer the list is read again before anything is repeated."""
 ATTEMPTS = 6
 """How often in a row the service may put us off before sending is given up."""
-PASSING = (Outcome.REFUSED, Outcome.THROTTLED)
 _NOT_TOLD = WriteResult(Outcome.AMBIGUOUS, message="The service's answer leaves it out.")
 
 Progress = Callable[[int, int], None]
@@ -517,7 +516,7 @@ class _Sending:
 					continue
 				results = [WriteResult(error.outcome, code=error.code, message=str(error)) for _row in some]
 				retry_after = error.retry_after
-				if error.outcome not in (*PASSING, Outcome.AMBIGUOUS, Outcome.REJECTED) or error.retry_at:
+				if error.outcome not in (*PASSING, Outcome.REJECTED) or error.retry_at:
 					self.report.why_stopped = str(error)
 			passing = self._settle(some, results)
 			left = [*passing, *left]

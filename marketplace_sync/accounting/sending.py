@@ -50,7 +50,7 @@ from marketplace_sync.connectors.accounting import (
 	ServiceAccount,
 	WriteResult,
 )
-from marketplace_sync.connectors.base import Outcome, Pace, ServiceError
+from marketplace_sync.connectors.base import PASSING, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.coordination import lease, rate
 from marketplace_sync.sites.sql import marks
@@ -679,12 +679,7 @@ class _Sending:
 		except (ServiceError, ValueError, Moved) as error:
 			self.site.db.rollback()
 			self._hold()
-			passing = isinstance(error, ServiceError) and error.outcome in (
-				Outcome.REFUSED,
-				Outcome.THROTTLED,
-				Outcome.AMBIGUOUS,
-			)
-			if passing:
+			if isinstance(error, ServiceError) and error.outcome in PASSING:
 				rate.block(self.site, self.name, self.site.now() + UNAVAILABLE_WAIT, str(error), STATE)
 				self.stopped = True
 			else:

@@ -233,6 +233,10 @@ class Capabilities:
 	"""A write can be made to depend on the number that is shown (`StockLine.change_from`)."""
 
 
+PASSING = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
+"""Of a call that only reads: the same call may succeed a little later, and nobody needs to do anything for it."""
+
+
 class ServiceError(Exception):
 	"""A call outside the stock path (catalogue, locations, tokens) that did not succeed.
 
@@ -276,13 +280,12 @@ def patiently(pace: Pace, call: Callable[[], T], attempts: int = 6) -> T:
 
 	Raises the last ServiceError, or at once one that repeating can't cure.
 	"""
-	passing = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
 	for attempt in range(1, attempts + 1):
 		pace.before_call()
 		try:
 			return call()
 		except ServiceError as error:
-			if error.outcome not in passing or error.retry_at is not None or attempt == attempts:
+			if error.outcome not in PASSING or error.retry_at is not None or attempt == attempts:
 				raise
 			pace.failed(error, attempt)
 	raise AssertionError("attempts must be at least 1")

@@ -44,7 +44,7 @@ from marketplace_sync.accounting.stock_in import (
 	rate_of,
 )
 from marketplace_sync.connectors.accounting import ServiceWarehouse, StockRow
-from marketplace_sync.connectors.base import Outcome, ServiceError
+from marketplace_sync.connectors.base import PASSING, ServiceError
 from marketplace_sync.erpnext.booking import lock_bins
 from marketplace_sync.erpnext.reasons import advice
 from marketplace_sync.sites.frappe_site import is_retriable
@@ -60,7 +60,6 @@ READING, PREVIEW, DONE, NOTHING, FAILED = "Reading", "Preview", "Booked", "Nothi
 ITEMS_AT_ONCE = 100
 """Of a submitted reconciliation: their sales wait while it is submitted. A warehouse with more gets several."""
 ATTEMPTS = 5
-PASSING = (Outcome.REFUSED, Outcome.THROTTLED, Outcome.AMBIGUOUS)
 THE_COST = "The service's cost"
 
 Progress = Callable[[int, int], None]

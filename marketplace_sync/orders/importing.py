@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from marketplace_sync.connectors.base import Connector, Outcome, Pace, ServiceError
+from marketplace_sync.connectors.base import PASSING, Connector, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.orders import RemoteOrder
 from marketplace_sync.coordination.rate import SitePace, normal_rate
 from marketplace_sync.orders.inbox import EVENT, Received, is_no_fault, kind_of, receive
@@ -57,7 +57,6 @@ MOST_ATTEMPTS = 10
 """Fetches of a pushed order that the marketplace does not know (yet), at growing distances: about a quarter of an hour."""
 STORE_WIDE = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.UNAUTHORISED, Outcome.MISCONFIGURED)
 """Says nothing of the orders that were asked for."""
-PASSING = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
 LASTING = 600.0
 """Seconds without any order read, after which a refusal that may have been about one order is one of all."""
 RECOVERED = 7_200.0

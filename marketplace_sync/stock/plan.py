@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from marketplace_sync.availability.offers import Offer, read_offers
-from marketplace_sync.connectors.base import ListingRef, Outcome, ServiceError, StockLine
+from marketplace_sync.connectors.base import PASSING, ListingRef, Outcome, ServiceError, StockLine
 from marketplace_sync.coordination import lease, rate
 from marketplace_sync.listings import listing as rows
 from marketplace_sync.listings.listing import Listing, read_listings
 from marketplace_sync.listings.switches import switched_off
-from marketplace_sync.orders.importing import PASSING, look, note_error, unexpected
+from marketplace_sync.orders.importing import look, note_error, unexpected
 from marketplace_sync.orders.inbox import Received, is_no_fault
 from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock.decision import HOLD_IT, READ_IT, SEND_IT, SKIP_IT, Decision, decide

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from marketplace_sync.connectors.base import Outcome, ServiceError, patiently
+from marketplace_sync.connectors.base import PASSING, Outcome, ServiceError, patiently
 from marketplace_sync.coordination.outbox import OutboxRow, record
 from marketplace_sync.listings import listing as rows
 from marketplace_sync.orders import importing, inbox
@@ -432,7 +432,7 @@ def test_nothing_due_nothing_looked_at():
 	assert not seller.market.asked_orders
 
 
-@pytest.mark.parametrize("outcome", importing.PASSING)
+@pytest.mark.parametrize("outcome", PASSING)
 def test_while_orders_cannot_be_read_decreases_go_and_raises_wait(outcome: Outcome):
 	seller = Seller()
 	seller.market.order_pages = [away(outcome)]
@@ -597,7 +597,7 @@ def test_a_token_that_was_rotated_in_time_tells_nobody():
 	assert polls(seller, [], []) == []
 
 
-@pytest.mark.parametrize("outcome", importing.PASSING)
+@pytest.mark.parametrize("outcome", PASSING)
 def test_what_passes_by_itself_tells_nobody(outcome: Outcome):
 	seller = Seller()
 	assert polls(seller, *[away(outcome)] * 20) == []

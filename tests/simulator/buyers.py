@@ -34,6 +34,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marketplace_sync.connectors.base import (
+	PASSING,
 	Account,
 	CallResult,
 	Pace,
@@ -43,7 +44,7 @@ from marketplace_sync.connectors.base import (
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.coordination.outbox import OutboxRow, record
 from marketplace_sync.coordination.rate import READING
-from marketplace_sync.orders.importing import AHEAD, NEWEST_IN_LOOK, PASSING, fetch_pushed, poll
+from marketplace_sync.orders.importing import AHEAD, NEWEST_IN_LOOK, fetch_pushed, poll
 from marketplace_sync.orders.inbox import ORDER, UP_TO_DATE, look_again, record_push
 from marketplace_sync.sites.embedded_booking import book_due
 from marketplace_sync.stock.plan import LOOK_EVERY
