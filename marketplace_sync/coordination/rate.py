@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marketplace_sync.connectors.base import Outcome, ServiceError
-from marketplace_sync.sites.port import Site
+from marketplace_sync.connectors.base import Connector, Outcome, ServiceError
+from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.words import plain
 
 _STATE = "Marketplace Store State"
@@ -153,3 +153,10 @@ class SitePace:
 			self.site.db.commit()
 		else:
 			self.site.sleep(min(pause, LONGEST_WAIT))
+
+
+def pace_of(site: Site, store: Store, connector: Connector) -> SitePace:
+	"""The pace of a store's reads: the limit in its settings, else the connector's."""
+	return SitePace(
+		site, store.name, normal_rate(store.calls_per_second, connector.capabilities.calls_per_second)
+	)

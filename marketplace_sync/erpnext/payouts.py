@@ -23,7 +23,7 @@ from frappe.utils import get_datetime, get_system_timezone
 
 from marketplace_sync.connectors.base import Connector, Outcome, ServiceError
 from marketplace_sync.connectors.orders import Postponed, Settlement, SettlementLine
-from marketplace_sync.coordination.rate import SitePace, normal_rate
+from marketplace_sync.coordination.rate import pace_of
 from marketplace_sync.erpnext.accounting_events import payout_changed
 from marketplace_sync.erpnext.payout_books import accounts_of, currency_of, rate_of
 from marketplace_sync.erpnext.payout_entry import latest_entry, settle, still_cancelled
@@ -92,8 +92,7 @@ def import_settlements(store: str) -> PayoutReport:
 	postponed: dict[str, Postponed] = {}
 
 	def work(connector: Connector) -> None:
-		speed = normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second)
-		for settlement in connector.settlements(SitePace(site, store, speed), since, began):
+		for settlement in connector.settlements(pace_of(site, settings, connector), since, began):
 			if isinstance(settlement, Settlement):
 				_take(site, settings, settlement, settings.marketplace, report)
 			else:

@@ -20,7 +20,7 @@ from marketplace_sync.connectors.base import (
 from marketplace_sync.connectors.http import is_interrupt
 from marketplace_sync.coordination import outbox
 from marketplace_sync.coordination.outbox import OutboxRow
-from marketplace_sync.coordination.rate import SitePace, normal_rate
+from marketplace_sync.coordination.rate import pace_of
 from marketplace_sync.listings import matching
 from marketplace_sync.listings.locations import refresh_locations
 from marketplace_sync.listings.matching import TABLE, MatchReport
@@ -145,8 +145,7 @@ def _walk(
 	"""Save every page. A token that is refused is refreshed once; then the walk begins again, for cursors may be void."""
 	connector = site.connector(store.name)
 	for first_try in (True, False):
-		normal = normal_rate(store.calls_per_second, connector.capabilities.calls_per_second)
-		pace = SitePace(site, store.name, normal)
+		pace = pace_of(site, store, connector)
 		try:
 			for page in connector.catalogue(pace, since):
 				_save_page(site, store.name, page, report, touched)

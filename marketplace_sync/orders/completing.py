@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from marketplace_sync.connectors import CONNECTORS
 from marketplace_sync.connectors.base import Connector
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.orders.importing import authorised, pace_of
+from marketplace_sync.coordination.rate import pace_of
+from marketplace_sync.orders.importing import authorised
 from marketplace_sync.orders.inbox import ORDER, shown, snapshot_of
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.sites.sql import marks, pieces

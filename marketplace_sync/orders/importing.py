@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from marketplace_sync.connectors.base import PASSING, Connector, Outcome, Pace, ServiceError
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.coordination.rate import SitePace, normal_rate
+from marketplace_sync.coordination.rate import pace_of
 from marketplace_sync.orders.inbox import EVENT, Received, is_no_fault, kind_of, receive
 from marketplace_sync.sites.port import Site, Store
 from marketplace_sync.words import plain
@@ -342,12 +342,6 @@ class _Hurried:
 		if error.outcome is Outcome.THROTTLED:
 			self._pace.failed(error, attempt)
 		raise error
-
-
-def pace_of(site: Site, store: Store, connector: Connector) -> Pace:
-	return SitePace(
-		site, store.name, normal_rate(store.calls_per_second, connector.capabilities.calls_per_second)
-	)
 
 
 def authorised(site: Site, store: Store, work: Callable[[Connector], T]) -> T:

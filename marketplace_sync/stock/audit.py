@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from marketplace_sync.connectors.base import ListingRef, Outcome, ReadResult, ServiceError, patiently
-from marketplace_sync.coordination.rate import SitePace, normal_rate
+from marketplace_sync.coordination.rate import pace_of
 from marketplace_sync.listings import listing as rows
 from marketplace_sync.listings.listing import Listing, read_listings
 from marketplace_sync.orders.importing import poll
@@ -66,9 +66,7 @@ def audit(
 	report = AuditReport(store)
 	settings = site.store(store)
 	connector = site.connector(store)
-	pace = SitePace(
-		site, store, normal_rate(settings.calls_per_second, connector.capabilities.calls_per_second)
-	)
+	pace = pace_of(site, settings, connector)
 	report.waiting = site.db.rows(
 		f"SELECT COUNT(*) FROM `tab{rows.TABLE}` WHERE store = %s AND (priority > 0 OR acked_qty < 0)"
 		f" AND COALESCE(item, '') <> '' AND COALESCE(hold, '') <> '{rows.DISABLED}'",
