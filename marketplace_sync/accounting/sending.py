@@ -77,7 +77,6 @@ class SendReport:
 	calls: int = 0
 	created: int = 0
 	deleted: int = 0
-	looked_up: int = 0
 	attention: int = 0
 	more: bool = False
 	"""Time ran out with work left: call again."""
@@ -540,7 +539,6 @@ class _Sending:
 			self.site.db.execute(f"UPDATE `tab{STATE}` SET circuit_open = 0 WHERE name = %s", (self.name,))
 
 	def _found(self, row: _Row, found: Recorded | None) -> None:
-		self.report.looked_up += 1
 		now = self.site.now()
 		# `changed_at`: a stock reading that began before can't know whether it counted this document.
 		if found is None:

@@ -54,7 +54,7 @@ def submitted(doc: Document, method: str | None = None) -> None:
 	row = _row(doc)
 	if not row or row.link != doc.name:
 		return
-	_write(row, doc, f"{doc.doctype} {doc.name} submitted", state=WAITING, due_at=0, attempts=0)
+	_write(row, f"{doc.doctype} {doc.name} submitted", state=WAITING, due_at=0, attempts=0)
 	if _column(doc) in _CARRIERS:
 		_settle(row)
 
@@ -69,7 +69,7 @@ def changed(doc: Document, method: str | None = None) -> None:
 	row = _row(doc)
 	if row and row.link == doc.name and _settle(row):
 		what = f"{doc.doctype} {doc.name} was changed by hand: {doc.status}"
-		_write(row, doc, what, state=WAITING, due_at=0, attempts=0)
+		_write(row, what, state=WAITING, due_at=0, attempts=0)
 
 
 def cancelled(doc: Document, method: str | None = None) -> None:
@@ -113,7 +113,6 @@ def _adopt(doc: Document) -> None:
 		values["booked_fingerprint"] = ""  # it is no longer what was booked, and taken as it is
 	_write(
 		row,
-		doc,
 		f"{doc.doctype} {doc.name} adopted, amended from {doc.amended_from}",
 		**values,
 		reason_code="",
@@ -153,7 +152,7 @@ def _undone(doc: Document, how: str) -> None:
 				f"{what}: the goods came back, and nothing is held for them. Retry books the order again."
 			)
 			values |= {"state": UP_TO_DATE, "reason_code": RELEASED, "reason": reason, "due_at": 0}
-	_write(row, doc, what, **values)
+	_write(row, what, **values)
 	if _column(doc) in _CARRIERS:
 		_settle(row)
 
@@ -189,7 +188,7 @@ def _delete_unseen(site: FrappeSite, name: str) -> None:
 		site.db.delete_many(table, sorted(row for (row,) in unseen))
 
 
-def _write(row: frappe._dict, doc: Document, text: str, **values: object) -> None:
+def _write(row: frappe._dict, text: str, **values: object) -> None:
 	site = FrappeSite()
 	now = site.now()
 	columns = ", ".join(f"`{column}` = %s" for column in values)

@@ -24,7 +24,7 @@ from marketplace_sync.erpnext.payout_rows import (
 	say_state,
 	write_matched,
 )
-from marketplace_sync.orders.payout import Accounts, EntryLine, entry_lines, match, total_problem
+from marketplace_sync.orders.payout import EntryLine, entry_lines, match, total_problem
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.sites.port import Store
 from marketplace_sync.words import plain
@@ -92,7 +92,7 @@ def settle(
 	frappe.db.savepoint("payout")
 	messages = list(frappe.local.message_log)
 	try:
-		made = _journal_entry(store, accounts, entry, settlement_id, currency, rate, getdate(paid_at))
+		made = _journal_entry(store, entry, settlement_id, currency, rate, getdate(paid_at))
 	except frappe.ValidationError as error:
 		frappe.db.rollback(save_point="payout")
 		frappe.local.message_log = messages
@@ -142,7 +142,6 @@ def still_cancelled(journal_entry: str | None) -> str:
 # -- the Journal Entry -------------------------------------------------------------------------------------------------
 def _journal_entry(
 	store: Store,
-	accounts: Accounts,
 	lines: Sequence[EntryLine],
 	settlement_id: str,
 	currency: str,

@@ -451,7 +451,6 @@ def _write(
 	)
 	items |= own_sale.note(
 		site,
-		store.name,
 		[
 			(line, units, changed[name])
 			for name in names

@@ -23,9 +23,7 @@ MARGIN_SECONDS = 10.0
 2 s, and orders' times are whole seconds."""
 
 
-def note(
-	site: Site, store: str, changes: Sequence[tuple[Resolved, int, RemoteOrder]], ahead: float | None
-) -> set[str]:
+def note(site: Site, changes: Sequence[tuple[Resolved, int, RemoteOrder]], ahead: float | None) -> set[str]:
 	"""Write down what orders did to the marketplace's own numbers; `changes` are (line, units more than before, order).
 
 	`ahead`: seconds by which our clock, of which the times of writes are, is ahead of the marketplace's, of which the

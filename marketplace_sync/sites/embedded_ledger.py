@@ -352,10 +352,6 @@ class Ledger:
 		)
 		return [row[0] for row in rows]
 
-	def order_lines(self, name: str) -> list[Line]:
-		"""What is left to deliver of a Sales Order."""
-		return [Line(item, left, warehouse) for _row, item, warehouse, left in self._open_rows(name) if left]
-
 	def _order_status(self, name: str) -> str:
 		found = self.db.rows("SELECT status FROM `tabSales Order` WHERE name = %s AND docstatus = 1", (name,))
 		if not found:

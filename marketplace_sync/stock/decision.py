@@ -11,7 +11,6 @@ from marketplace_sync.availability.offers import Offer
 from marketplace_sync.connectors.base import Capabilities, RemoteStatus
 from marketplace_sync.listings import listing as rows
 from marketplace_sync.listings.listing import Listing, split_text
-from marketplace_sync.sites.port import Store
 
 SEND_IT, SKIP_IT, READ_IT, HOLD_IT = "send", "no call needed", "read back", "hold"
 
@@ -38,7 +37,6 @@ class Decision:
 
 def decide(
 	listing: Listing,
-	store: Store,
 	offer: Offer | None,
 	switched_off: str | None,
 	capabilities: Capabilities,

@@ -313,7 +313,7 @@ def _listed(
 ) -> Diagnosis:
 	now = site.now()
 	closed = frozenset(filter(None, state.closed_locations.split(",")))
-	target = decide(row, store, offer, off, site.capabilities(store.name), closed, now)
+	target = decide(row, offer, off, site.capabilities(store.name), closed, now)
 	quantity = target.quantity if not target.hold or target.clamped else offer.quantity
 	causes = list(of_store)
 	for check in (_product, _stock, _answers):

@@ -266,7 +266,6 @@ class Planner:
 		turn = self.turn
 		decision = decide(
 			listing,
-			turn.store,
 			offer,
 			off.get(listing.item),
 			turn.connector.capabilities,

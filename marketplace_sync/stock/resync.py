@@ -122,9 +122,7 @@ def preview(site: Site, store: str, item: str = "") -> list[PreviewRow]:
 		off = switched_off(site.db, store, {code for code, _uom in wanted})
 		for listing in piece:
 			offer = offers.get((listing.item, listing.uom))
-			decision = decide(
-				listing, settings, offer, off.get(listing.item), capabilities, closed, site.now()
-			)
+			decision = decide(listing, offer, off.get(listing.item), capabilities, closed, site.now())
 			holds = decision.step == HOLD_IT
 			found.append(
 				PreviewRow(
