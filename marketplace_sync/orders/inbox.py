@@ -18,7 +18,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from marketplace_sync.availability import held
 from marketplace_sync.connectors.http import is_interrupt
-from marketplace_sync.connectors.orders import LEFT_BEFORE, OrderStatus, RemoteOrder, is_order_id
+from marketplace_sync.connectors.orders import LEFT_BEFORE, OrderLine, OrderStatus, RemoteOrder, is_order_id
 from marketplace_sync.coordination import outbox
 from marketplace_sync.coordination.outbox import OutboxRow
 from marketplace_sync.listings import switches
@@ -418,14 +418,9 @@ def _write(
 				fingerprint(order), snapshot, WAITING, now, int(late),
 			)
 		)  # fmt: skip
-		if order.remote_status != one.remote_status or not one.fingerprint:
-			events.append(
-				event_row(site, store.name, order.order_id, source, order.remote_status, order.note, now)
-			)
-		else:
-			events.append(
-				event_row(site, store.name, order.order_id, source, order.remote_status, "changed", now)
-			)
+		same_status = order.remote_status == one.remote_status and one.fingerprint
+		said = "changed" if same_status else order.note
+		events.append(event_row(site, store.name, order.order_id, source, order.remote_status, said, now))
 	db.update_many(
 		ORDER,
 		(
@@ -609,25 +604,17 @@ def _changes(
 
 	What is first seen cancelled was taken and given back: that is no change only if nothing was written in between.
 	"""
-	taken = _taken(order, line)
+	taken = _taken(order.status, line.line)
 	row = before.get((known.name, line.line.line_id))
 	if row is None:
 		gone = line.line.quantity - taken
 		return (line.line.quantity, -gone) if gone else (taken,)
-	return (taken - _taken_before(row, known),)
+	return (taken - _taken(known.status, row),)
 
 
-def _taken(order: RemoteOrder, line: Resolved) -> int:
-	"""Units of the listing that the marketplace's number is lower by because of the order."""
-	if order.status is OrderStatus.CANCELLED:
-		return 0
-	return line.line.quantity - line.line.cancelled - line.line.returned
-
-
-def _taken_before(row: _Line, known: _Known) -> int:
-	if known.status == OrderStatus.CANCELLED.value:
-		return 0
-	return row.quantity - row.cancelled - row.returned
+def _taken(status: str, line: OrderLine | _Line) -> int:
+	"""Units of the listing that the marketplace's number is lower by because of the line of an order."""
+	return 0 if status == OrderStatus.CANCELLED else line.quantity - line.cancelled - line.returned
 
 
 def _read_lines(db: Database, names: Sequence[str]) -> dict[tuple[str, str], _Line]:

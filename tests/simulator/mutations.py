@@ -150,7 +150,7 @@ def _any_snapshot() -> Iterator[None]:
 def _net_changes(order, line, before, known):
 	"""What was taken and given back before anybody saw it is no change."""
 	row = before.get((known.name, line.line.line_id))
-	return (inbox._taken(order, line) - (inbox._taken_before(row, known) if row else 0),)
+	return (inbox._taken(order.status, line.line) - (inbox._taken(known.status, row) if row else 0),)
 
 
 class _RaisesAfterReading(Settler):
