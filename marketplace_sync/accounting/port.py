@@ -14,7 +14,7 @@ from marketplace_sync.connectors.accounting import (
 from marketplace_sync.sites.port import Site
 
 
-class Held(Exception):
+class NotSendable(Exception):
 	"""A document can't be written for the service as things are; the message says why and what to do."""
 
 
@@ -72,7 +72,7 @@ class AccountingHost(Protocol):
 		...
 
 	def compose(self, name: str, source: Source) -> Invoice | Receipt:
-		"""The document as the service shall have it, from ERPNext's and today's mapping. Raises Held."""
+		"""The document as the service shall have it, from ERPNext's and today's mapping. Raises NotSendable."""
 		...
 
 	def notify(self, name: str, subject: str, message: str) -> None:

@@ -39,7 +39,7 @@ from marketplace_sync.accounting.documents import (
 	wait,
 	waits_longest,
 )
-from marketplace_sync.accounting.port import AccountingHost, Connection, Held, Source
+from marketplace_sync.accounting.port import AccountingHost, Connection, NotSendable, Source
 from marketplace_sync.connectors.accounting import (
 	EXISTS,
 	SESSION_OVER,
@@ -382,7 +382,7 @@ class _Sending:
 			row = rows[0]
 			try:
 				receipt = self._composed(row)
-			except Held:
+			except NotSendable:
 				receipt = None
 			invoice = receipt.invoices[0][0] if isinstance(receipt, Receipt) and receipt.invoices else ""
 
@@ -421,7 +421,7 @@ class _Sending:
 			try:
 				document = self._composed(row)
 				missing = self._missing_invoices(document)
-			except Held as error:
+			except NotSendable as error:
 				self._refuse(row, str(error))
 				continue
 			if missing:
@@ -438,17 +438,17 @@ class _Sending:
 		return _Call(Step.CREATE, ready, work, documents)
 
 	def _composed(self, row: _Row) -> Invoice | Receipt:
-		"""Raises Held, also for what nobody foresaw: one document must not keep all the others waiting."""
+		"""Raises NotSendable, also for what nobody foresaw: one document must not keep all the others waiting."""
 		try:
 			return self.host.compose(self.name, row.as_source)
-		except Held:
+		except NotSendable:
 			raise
 		except Exception as error:
 			if is_interrupt(error) or self.site.db.is_retriable(error):
 				raise
 			self.site.db.rollback()
 			self._hold()
-			raise Held(f"It can't be written: {error} ({type(error).__name__})") from error
+			raise NotSendable(f"It can't be written: {error} ({type(error).__name__})") from error
 
 	def _customers_are_there(self, rows: list[_Row], documents: Sequence[Invoice | Receipt]) -> bool:
 		"""Have the service know whom the documents name; when that fails, so does the call that would have followed."""
@@ -492,7 +492,7 @@ class _Sending:
 		return True
 
 	def _missing_invoices(self, document: Invoice | Receipt) -> list[str]:
-		"""What a receipt has to wait for. Raises Held when it would wait for ever."""
+		"""What a receipt has to wait for. Raises NotSendable when it would wait for ever."""
 		if not isinstance(document, Receipt):
 			return []
 		numbers = [number for number, _amount in document.invoices]
@@ -507,7 +507,9 @@ class _Sending:
 			)
 		)
 		if never := [number for number in numbers if number not in there]:
-			raise Held(f"It pays {', '.join(never)}, which this connection does not send: settle it by hand.")
+			raise NotSendable(
+				f"It pays {', '.join(never)}, which this connection does not send: settle it by hand."
+			)
 		return [number for number in numbers if not there[number]]
 
 	# -- what came of it -------------------------------------------------------------------------------------------------

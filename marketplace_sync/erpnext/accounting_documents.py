@@ -16,7 +16,7 @@ import frappe
 from frappe.utils import flt
 
 from marketplace_sync.accounting.documents import DOCUMENT, INVOICE, NO, RECEIPT, THERE, number_of
-from marketplace_sync.accounting.port import Held, Source
+from marketplace_sync.accounting.port import NotSendable, Source
 from marketplace_sync.connectors.accounting import Invoice, InvoiceCharge, InvoiceLine, Receipt
 from marketplace_sync.erpnext.accounting_events import CONNECTION, PAYOUT
 from marketplace_sync.erpnext.payout_books import accounts_of
@@ -31,7 +31,7 @@ PRICE_DECIMALS = Decimal("0.000001")
 
 
 def compose(connection: str, source: Source) -> Invoice | Receipt:
-	"""Raises Held, with what to do."""
+	"""Raises NotSendable, with what to do."""
 	settings = frappe.get_cached_doc(CONNECTION, connection)
 	if source.kind == INVOICE:
 		return _invoice(settings, source)
@@ -59,7 +59,7 @@ def _invoice(settings: Any, source: Source) -> Invoice:
 		known = items.get(row.item_code)
 		if not known or known.state != "Linked":
 			why = f" ({known.reason})" if known and known.reason else ""
-			raise Held(
+			raise NotSendable(
 				f"Item {row.item_code} is not in the service yet{why}: press Sync Items on the connection."
 			)
 		quantity = _number(row.stock_qty or row.qty)
@@ -130,7 +130,7 @@ def _warehouse(settings: Any, warehouse: str) -> str:
 		if above in mapped:
 			return mapped[above]
 		above = frappe.get_cached_value("Warehouse", above, "parent_warehouse")
-	raise Held(f"Warehouse {warehouse} is not mapped: add it to Warehouses on the connection.")
+	raise NotSendable(f"Warehouse {warehouse} is not mapped: add it to Warehouses on the connection.")
 
 
 # -- receipts ------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _payment(settings: Any, source: Source) -> Receipt:
 		if row.reference_doctype == "Sales Invoice"
 	)
 	if not invoices:
-		raise Held(
+		raise NotSendable(
 			f"{doc.name} pays no Sales Invoice: allocate it by Payment Reconciliation, or settle it by hand."
 		)
 	store = frappe.db.get_value("Marketplace Order", doc.marketplace_order, "store")
@@ -177,9 +177,9 @@ def _payout(settings: Any, source: Source) -> Receipt:
 		as_dict=True,
 	)
 	if not doc or doc.state != "Posted" or not doc.journal_entry:
-		raise Held(f"Payout {source.source} is not posted.")
+		raise NotSendable(f"Payout {source.source} is not posted.")
 	if doc.currency != (own := _company_currency(settings.company)):
-		raise Held(
+		raise NotSendable(
 			f"Payout {doc.settlement_id} is in {doc.currency}, its invoices are in the service in {own}: book its receipt there,"
 			" then press Settled by Hand."
 		)
@@ -198,9 +198,11 @@ def _payout(settings: Any, source: Source) -> Receipt:
 		else:
 			left += line.net
 	if not invoices:
-		raise Held(f"Payout {doc.settlement_id} has no invoice that is in the service: settle it by hand.")
+		raise NotSendable(
+			f"Payout {doc.settlement_id} has no invoice that is in the service: settle it by hand."
+		)
 	if negative := [account for account, amount in fees.items() if amount < 0]:
-		raise Held(
+		raise NotSendable(
 			f"Payout {doc.settlement_id} pays more than its invoices into {negative[0]}: book its receipt in the service, then"
 			" press Settled by Hand."
 		)
@@ -239,7 +241,7 @@ def _is_unpaid_there(connection: str, number: str) -> bool:
 # -- shared --------------------------------------------------------------------------------------------------------
 def _submitted(doctype: str, name: str) -> Any:
 	if frappe.db.get_value(doctype, name, "docstatus") != 1:
-		raise Held(f"{doctype} {name} is not submitted.")
+		raise NotSendable(f"{doctype} {name} is not submitted.")
 	return frappe.get_doc(doctype, name)
 
 
@@ -249,7 +251,9 @@ def _customer(settings: Any, store: str | None) -> str:
 			if row.customer:
 				return row.customer
 			return frappe.db.get_value("Customer Marketplace Settings", store, "customer_name") or ""
-	raise Held("Its store is not among the connection's stores any more: add it, or settle this by hand.")
+	raise NotSendable(
+		"Its store is not among the connection's stores any more: add it, or settle this by hand."
+	)
 
 
 def _account(settings: Any, account: str, required: bool = True) -> str:
@@ -257,7 +261,7 @@ def _account(settings: Any, account: str, required: bool = True) -> str:
 		if row.account == account:
 			return row.service_account
 	if required:
-		raise Held(f"Account {account} is not mapped: add it to Accounts on the connection.")
+		raise NotSendable(f"Account {account} is not mapped: add it to Accounts on the connection.")
 	return ""
 
 

@@ -26,7 +26,7 @@ from marketplace_sync.erpnext import (
 	sales_order,
 	store_books,
 )
-from marketplace_sync.erpnext.documents import Held, Job, exchange_rate
+from marketplace_sync.erpnext.documents import Job, NotBookable, exchange_rate
 from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, UNDONE
 from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
@@ -520,7 +520,7 @@ class _Work:
 			return there
 		if Step.ORDER in making or Step.INVOICE in making:
 			if self.books.problems:
-				raise Held("The store's status table can't be used. " + " ".join(self.books.problems))
+				raise NotBookable("The store's status table can't be used. " + " ".join(self.books.problems))
 			if self.order.total is None:
 				raise AmountsMissing()
 		job = self._job(with_lines=Step.ORDER in making or Step.INVOICE in making)
@@ -566,7 +566,7 @@ class _Work:
 				raise _RateNeeded(currency, ordered_on)
 			rate = self.rates[currency, ordered_on]
 			if not rate:
-				raise Held(
+				raise NotBookable(
 					f"There is no exchange rate from {currency} to {self.books.company_currency} for {ordered_on}: enter it"
 					" in Currency Exchange."
 				)
@@ -598,7 +598,7 @@ class _Work:
 		return resolve(self.site.db, self.books.store, [order], chosen)[order.order_id]
 
 	def _lines(self) -> list[Resolved]:
-		"""The lines with today's mapping. Raises Held for one that can't be booked."""
+		"""The lines with today's mapping. Raises NotBookable for one that can't be booked."""
 		store, order = self.books.store, self.order
 		stored = self._stored()
 		lines = self._resolved(stored)
@@ -706,7 +706,7 @@ def _without(todo: Plan, left_out: Step) -> Plan:
 	return replace(todo, steps=tuple(step for step in todo.steps if step is not left_out))
 
 
-class Unresolved(Held):
+class Unresolved(NotBookable):
 	"""A line is no item here."""
 
 

@@ -14,7 +14,7 @@ from frappe.model.document import Document
 from frappe.utils import flt
 
 from marketplace_sync.connectors.orders import RemoteOrder
-from marketplace_sync.erpnext.documents import Held, Job, save, today
+from marketplace_sync.erpnext.documents import Job, NotBookable, save, today
 from marketplace_sync.orders.amounts import share
 from marketplace_sync.orders.booking import match_rows
 
@@ -44,12 +44,12 @@ def invoiced_and_credited(
 
 
 def make(job: Job, credit: Mapping[str, int], *, invoice: str) -> Document:
-	"""A draft for these units by line id, with their share of the amounts. Raises what ERPNext raises, and Held."""
+	"""A draft for these units by line id, with their share of the amounts. Raises what ERPNext raises, and NotBookable."""
 	row_of = _rows_of_lines(invoice, job.name, job.order, job.units)
 	_invoiced, before = invoiced_and_credited(job.name, invoice, job.order, job.units)
 	wanted = {row_of[line]: count for line, count in credit.items() if line in row_of}
 	if len(wanted) != len(credit):
-		raise Held(f"{invoice} has no row for a line that came back: make its credit note by hand.")
+		raise NotBookable(f"{invoice} has no row for a line that came back: make its credit note by hand.")
 	doc = make_return_doc("Sales Invoice", invoice)
 	decimals = doc.precision("grand_total")
 	source = {row.name: row for row in frappe.get_doc("Sales Invoice", invoice).items}
@@ -74,7 +74,7 @@ def make(job: Job, credit: Mapping[str, int], *, invoice: str) -> Document:
 		{"posting_date": today(), "due_date": today(), "payment_schedule": [], "po_no": job.order.order_id}
 	)
 	if not rows:
-		raise Held(
+		raise NotBookable(
 			f"{invoice} was returned already by a credit note that was not made here. Check whether all is credited."
 		)
 	return save(doc, job, draft=True)

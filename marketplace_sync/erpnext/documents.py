@@ -22,7 +22,7 @@ from marketplace_sync.orders.amounts import ITEM_INCOME, Charge, Unbalanced, cha
 from marketplace_sync.orders.lines import Resolved
 
 
-class Held(Exception):
+class NotBookable(Exception):
 	"""The order can't be booked as it is; the message says why and what to do."""
 
 	def __init__(self, message: str, difference: Decimal = Decimal(0)):

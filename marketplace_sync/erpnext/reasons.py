@@ -27,9 +27,9 @@ _MOMENT = re.compile(r" (at|on) \d{1,4}-\d{1,2}-\d{1,4}( \d{1,2}:\d{2}(:\d{2}(\.
 
 def is_expected(error: Exception) -> bool:
 	"""Whether it is a refusal, of ERPNext or ours, and not a fault in the program."""
-	from marketplace_sync.erpnext.documents import Held
+	from marketplace_sync.erpnext.documents import NotBookable
 
-	return isinstance(error, (frappe.ValidationError, Held, ValueError))
+	return isinstance(error, (frappe.ValidationError, NotBookable, ValueError))
 
 
 def advice(error: Exception) -> str:

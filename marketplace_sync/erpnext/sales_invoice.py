@@ -7,8 +7,8 @@ from erpnext.selling.doctype.sales_order.sales_order import make_sales_invoice
 from frappe.model.document import Document
 
 from marketplace_sync.erpnext.documents import (
-	Held,
 	Job,
+	NotBookable,
 	common_fields,
 	item_rows,
 	save,
@@ -20,19 +20,19 @@ from marketplace_sync.erpnext.documents import (
 
 
 def make(job: Job, draft: bool, *, sales_order: str, update_stock: bool) -> Document:
-	"""`sales_order` is the submitted one, '' = none. Raises what ERPNext raises, Held, Unbalanced and Unmapped."""
+	"""`sales_order` is the submitted one, '' = none. Raises what ERPNext raises, NotBookable, Unbalanced and Unmapped."""
 	if sales_order:
 		billed, delivered, advance = frappe.db.get_value(
 			"Sales Order", sales_order, ["per_billed", "per_delivered", "advance_paid"]
 		)
 		if delivered and update_stock:
-			raise Held(
+			raise NotBookable(
 				f"{sales_order} was delivered by a Delivery Note that was not made here. Cancel that one, or make the Sales Invoice"
 				" by hand, without Update Stock."
 			)
 		doc = make_sales_invoice(sales_order, ignore_permissions=True)
 		if billed or not doc.items:
-			raise Held(
+			raise NotBookable(
 				f"{sales_order} is invoiced already, by a Sales Invoice that was not made here. Cancel that one, or book this"
 				" order by hand."
 			)

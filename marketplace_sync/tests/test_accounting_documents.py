@@ -10,7 +10,7 @@ import frappe
 from frappe.utils import add_to_date, now_datetime, nowdate
 
 from marketplace_sync.accounting.documents import INVOICE, RECEIPT, Wanted, number_of, row_name
-from marketplace_sync.accounting.port import Held, Source
+from marketplace_sync.accounting.port import NotSendable, Source
 from marketplace_sync.connectors.accounting import Invoice, Receipt
 from marketplace_sync.erpnext import accounting_events, booking, payouts
 from marketplace_sync.erpnext.accounting_documents import compose
@@ -379,7 +379,7 @@ class TestMoved(AccountingCase):
 		self.assertNotIn(row.payment_entry, self.documents())
 		self.connection = first
 		self.assertEqual(self.documents()[row.payment_entry][1], "There")
-		with self.assertRaisesRegex(Held, "not among the connection's stores any more"):
+		with self.assertRaisesRegex(NotSendable, "not among the connection's stores any more"):
 			self.composed(RECEIPT, "Payment Entry", row.payment_entry)
 
 
@@ -439,7 +439,7 @@ class TestForeign(AccountingCase):
 		payout.name = f"{self.store}-F1"
 		payout.flags.ignore_links = True
 		payout.db_insert()
-		with self.assertRaisesRegex(Held, "F1 is in USD"):
+		with self.assertRaisesRegex(NotSendable, "F1 is in USD"):
 			self.composed(RECEIPT, "Marketplace Payout", payout.name)
 
 	def test_rounding_that_raises_the_total_needs_no_account_of_its_own(self) -> None:
@@ -519,10 +519,10 @@ class TestComposed(AccountingCase):
 
 	def test_item_that_is_not_in_the_service(self) -> None:
 		row = self.book(self.order(S.READY_TO_SHIP))
-		with self.assertRaisesRegex(Held, f"Item {self.item} is not in the service yet"):
+		with self.assertRaisesRegex(NotSendable, f"Item {self.item} is not in the service yet"):
 			self.composed(INVOICE, "Sales Invoice", row.sales_invoice)
 		self.link(state="Conflict", reason="Same name, other SKU.")
-		with self.assertRaisesRegex(Held, "Same name, other SKU"):
+		with self.assertRaisesRegex(NotSendable, "Same name, other SKU"):
 			self.composed(INVOICE, "Sales Invoice", row.sales_invoice)
 
 	def test_warehouse_by_its_group(self) -> None:
@@ -544,7 +544,7 @@ class TestComposed(AccountingCase):
 		frappe.db.set_value("Accounting Warehouse", {"parent": self.connection}, "warehouse", utils.SPARE)
 		frappe.db.commit()
 		frappe.clear_document_cache(CONNECTION, self.connection)
-		with self.assertRaisesRegex(Held, f"Warehouse {SHOP} is not mapped"):
+		with self.assertRaisesRegex(NotSendable, f"Warehouse {SHOP} is not mapped"):
 			self.composed(INVOICE, "Sales Invoice", row.sales_invoice)
 
 	def test_receipt(self) -> None:
@@ -603,7 +603,7 @@ class TestComposed(AccountingCase):
 		frappe.db.commit()
 		frappe.clear_document_cache(CONNECTION, self.connection)
 		row = self.book(self.order(S.DELIVERED))
-		with self.assertRaisesRegex(Held, f"Account {self.accounts['Clearing']} is not mapped"):
+		with self.assertRaisesRegex(NotSendable, f"Account {self.accounts['Clearing']} is not mapped"):
 			self.composed(RECEIPT, "Payment Entry", row.payment_entry)
 
 

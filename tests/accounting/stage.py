@@ -11,7 +11,7 @@ from typing import Any
 
 from marketplace_sync.accounting import documents
 from marketplace_sync.accounting.documents import GONE, INVOICE, RECEIPT, STATE, THERE, Wanted
-from marketplace_sync.accounting.port import Connection, Held, Source
+from marketplace_sync.accounting.port import Connection, NotSendable, Source
 from marketplace_sync.accounting.sending import SendReport, send
 from marketplace_sync.connectors.accounting import (
 	EXISTS,
@@ -285,7 +285,7 @@ class Stage:
 		if source.source in self.broken:
 			raise ValueError("Account Mapping: Bank is missing.")
 		if source.source in self.held:
-			raise Held(self.held[source.source])
+			raise NotSendable(self.held[source.source])
 		if source.kind == RECEIPT:
 			paid = tuple((number, total_of(number)) for number in self.pays[source.source])
 			return Receipt(source.number, "Store", "2026-11-22", "1-1000", paid)
