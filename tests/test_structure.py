@@ -15,14 +15,15 @@ ROOT = Path(__file__).parent.parent
 APP = ROOT / "marketplace_sync"
 MODULE = APP / "marketplace_sync"
 PURE = ("coordination", "availability", "stock", "listings", "orders", "accounting", "connectors", "sandbox")
-"""Packages that know nothing of Frappe; besides them what both hosts share of `sites` and the command line."""
+"""Packages that know nothing of Frappe; besides them all of `sites` but the Frappe host's own, and single files."""
 PURE_FILES = (
 	"__init__.py",
 	"demo.py",
 	"words.py",
 	*(
-		f"sites/{name}.py"
-		for name in ("port", "sql", "settings", "threads", "embedded_site", "embedded_ledger")
+		f"sites/{path.name}"
+		for path in sorted((APP / "sites").glob("*.py"))
+		if not path.name.startswith("frappe_")
 	),
 )
 SANDBOX_MAY_IMPORT = "marketplace_sync.sandbox"
@@ -42,7 +43,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def pure_files() -> list[Path]:
-	files = [APP / name for name in PURE_FILES if (APP / name).exists()]
+	files = [APP / name for name in PURE_FILES]
 	for package in PURE:
 		files += sorted((APP / package).rglob("*.py"))
 	return files
