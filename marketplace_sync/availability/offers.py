@@ -1,7 +1,7 @@
 """What ERPNext has to sell: Actual, Reserved, Held and Available of items, read at the moment of asking.
 
 The statements are the same on MariaDB and SQLite, and their number does not depend on how many items are asked for
-(per 1,000 items): items, bundles, their components' items, Bin, POS, units, ledger; the last five only where needed.
+(per 1,000 items): items, bundles, their components' items, Bin, POS, Held Qty, units, ledger; the last six only where needed.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ READS_PER_LOOK = 3
 """The later ones ask for seconds only. A marketplace that is slow for that as well must not keep the stock waiting."""
 PUSHES_PER_FETCH = 200
 MOST_ATTEMPTS = 10
-"""Fetches of a pushed order that the marketplace does not know (yet), at growing distances: about a quarter of an hour."""
+"""How often a pushed order that the marketplace does not know (yet) is asked for again, at growing distances: for about a
+quarter of an hour."""
 STORE_WIDE = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.UNAUTHORISED, Outcome.MISCONFIGURED)
 """Says nothing of the orders that were asked for."""
 LASTING = 600.0
