@@ -59,8 +59,6 @@ class OrderLine:
 	returned: int = 0
 	"""Units that came back, or are certain to, after the order had left."""
 	location_id: str = ""
-	unit_ids: tuple[str, ...] = ()
-	"""The service's own ids of the single units, where it has them."""
 
 
 class AmountKind(str, Enum):

@@ -436,7 +436,6 @@ def _lines(raw: dict[str, Any], status: OrderStatus, left: bool) -> tuple[tuple[
 				cancelled=cancelled,
 				returned=returned,
 				location_id=text(raw.get("warehouse_id")),
-				unit_ids=tuple(sorted(text(unit.get("id")) for unit in units)),
 			)
 		)
 	return tuple(lines), ""
