@@ -314,7 +314,9 @@ def _take(
 			net = sum((line.net for line in lines), Decimal(0)) + (beyond if index == receiver else 0)
 			write_payout(site, name, replace(told, lines=tuple(lines), net=net), source)
 			if journal_entry:
-				say_state(site, name, ATTENTION, f"{still_cancelled(journal_entry)}{_REPLACED}")
+				left_out = ", ".join(other for other, state, _entry in family if state == LEFT_OUT)
+				also = _LEFT_OUT_WITH_IT.format(left_out) if left_out else ""
+				say_state(site, name, ATTENTION, f"{still_cancelled(journal_entry)}{_REPLACED}{also}")
 				state = ATTENTION
 			else:
 				state = settle(site, store, name, rate)
@@ -335,6 +337,7 @@ _REPLACED = (
 	"What was told of this statement since is written here now. Post it again when that is right: nothing is posted by"
 	" itself."
 )
+_LEFT_OUT_WITH_IT = " {0} was left out because it had been posted with this: if that is not so any more, press Check Again there."
 
 
 def _as_kept(settlement: Settlement) -> Settlement:

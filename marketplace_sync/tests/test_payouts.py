@@ -789,6 +789,21 @@ class TestPayouts(SiteTestCase):
 		self.assertEqual(self.ledger(self.payout().journal_entry), {"Bank": 142, "Fees": 8, "Clearing": -150})
 		self.assertEqual(frappe.db.count("Marketplace Payout", {"store": self.store}), 1)
 
+	def test_what_was_left_out_is_named_when_the_entry_that_had_it_is_cancelled(self) -> None:
+		order = self.order(100)
+		payouts.import_csv(self.store, self.file(f"S1;{nowdate()};{order};100;0;7;93"))
+		apart = self.statement(line(order, 100), line(order, 0, {"penalty": 7}))
+		self.bring(apart)
+		follower = self.payout("S1-2").name
+		buttons.leave_out(follower)
+		frappe.get_doc("Journal Entry", self.payout().journal_entry).cancel()
+		frappe.db.commit()
+		self.bring(apart)
+		self.assertIn(f"{follower} was left out because", self.payout().reason)
+		for name in (self.payout().name, follower):
+			self.assertTrue(payouts.post(name))
+		self.assertEqual(sum(self.ledger(entry)["Bank"] for entry in self.entries()), 93)
+
 	def test_a_follow_up_takes_no_id_that_is_a_statements_own(self) -> None:
 		one, other, third = self.order(100), self.order(70), self.order(30)
 		self.bring(self.statement(line(one, 100)), self.statement(line(third, 30), name="S1-2"))
