@@ -107,13 +107,7 @@ def plan(
 		return Plan(remark="Fulfilled by the marketplace's own warehouse: nothing is booked.")
 	back = order.status in BACK
 	if back and not (books.invoice or target.invoice):
-		cure = "press Release"
-		if books.order:
-			cure = f"{'delete' if books.order.draft else 'cancel'} {books.order.name}"
-		return Plan(
-			problem=f"The goods came back, and no Sales Invoice was booked. Once they are on the shelf {cure}: until then their"
-			" units are kept from being sold again."
-		)
+		return Plan(problem=_came_back_uninvoiced(order, units, books.order))
 	returned = _returned(order, units)
 	undo: tuple[Step, ...] = ()
 	# Cancelled before it left and seen later: those units were never sold. After that a unit is returned, not cancelled.
@@ -158,6 +152,22 @@ def plan(
 			" note is made; or delete it.",
 		)
 	return Plan((*steps, Step.CREDIT_NOTE), credit=credit)
+
+
+def _came_back_uninvoiced(order: RemoteOrder, units: Mapping[str, int], sales_order: Paper | None) -> str:
+	what, shelf = "The goods came back", "they are"
+	if not all_came_back(order, units):
+		what, shelf = "A part of the goods came back", "what came back is"
+	cure = "press Release"
+	if sales_order and sales_order.draft:
+		cure = f"delete {sales_order.name}"
+	elif sales_order:
+		cure = f"cancel {sales_order.name} (or close it, where a Delivery Note stands in the way, and press Release)"
+	keeps = "" if all_came_back(order, units) else " and what the buyer keeps is booked by hand"
+	return (
+		f"{what}, and no Sales Invoice was booked. Once {shelf} on the shelf{keeps}, {cure}: until then the order's units are"
+		" kept from being sold again."
+	)
 
 
 def _forward(target: Target, books: Books) -> tuple[tuple[Step, ...], str]:

@@ -329,3 +329,26 @@ def test_all_came_back() -> None:
 	whole = an_order(a_line("A", 3, cancelled=1, returned=2), status=S.RETURNED)
 	assert all_came_back(whole, units_of(whole, True))
 	assert not all_came_back(an_order(*both, status=S.SHIPPED), {"L1": 2})
+
+
+ONLY_ORDERS = (Rule(S.OPEN, A.SALES_ORDER),)
+
+
+@pytest.mark.parametrize(
+	("books", "cure"),
+	[
+		(NONE, "press Release"),
+		(Books(order=Paper("SO-1", draft=True)), "delete SO-1"),
+		(Books(order=SO), "cancel SO-1 (or close it"),
+	],
+)
+def test_what_came_back_uninvoiced_is_ended_by_a_person(books: Books, cure: str) -> None:
+	gone = an_order(a_line(quantity=3), status=S.CANCELLED, left=True)
+	found = planned(gone, books, rules=ONLY_ORDERS, left=True)
+	assert (found.steps, cure in found.problem, "buyer keeps" in found.problem) == ((), True, False)
+
+
+def test_before_a_part_that_came_back_is_released_the_rest_is_booked_by_hand() -> None:
+	"""Release ends the whole hold; what the buyer keeps would be on sale again."""
+	part = an_order(a_line(quantity=5, returned=2), status=S.RETURNED)
+	assert "what the buyer keeps is booked by hand" in planned(part, rules=ONLY_ORDERS, left=True).problem
