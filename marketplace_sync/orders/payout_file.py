@@ -234,6 +234,8 @@ def _cell(text: str) -> str:
 _NUMBER = re.compile(r"(?P<open>\()?\s*(?P<sign>[-+\u2212]?)\s*(?P<before>rp\.?|[a-z]{3}|[$€£¥])?\s*(?P<sign2>[-\u2212]?)\s*"
 	r"(?P<digits>[0-9.,]*[0-9])\s*(?P<after>[a-z]{3})?\s*(?P<sign3>-?)\s*(?P<close>\))?", re.IGNORECASE)  # fmt: skip
 _NOTHING = ("", "-", "\u2013", "\u2014")
+WITH_THOUSANDTHS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
+"""ISO 4217: currencies with three decimals."""
 
 
 def _amounts(
@@ -245,12 +247,22 @@ def _amounts(
 		if mark := _decimal_mark(column, cells, problems):
 			marks[column] = mark
 	# A column of round thousands shows nothing by itself: it is written as the rest of the file is.
-	everywhere = set(marks.values())
+	everywhere = set(marks.values()) or _by_currency(columns, currency)
 	found: dict[str, list[Decimal]] = {}
 	for column, cells in columns.items():
 		mark = marks.get(column) or (next(iter(everywhere)) if len(everywhere) == 1 else "")
 		found[column] = [_amount(column, cell, mark, column == net, currency, problems) for cell in cells]
 	return found
+
+
+def _by_currency(columns: Mapping[str, Sequence[_Cell]], currency: str) -> set[str]:
+	"""Where no number of a file shows its decimal mark, all its separators have three digits behind them: they are those of
+	thousands in a currency that has no thousandths."""
+	numbers = [_NUMBER.fullmatch(cell.text) for cells in columns.values() for cell in cells]
+	used = {mark for number in numbers if number for mark in ".," if mark in number["digits"]}
+	if len(used) != 1 or currency.upper() in WITH_THOUSANDTHS:
+		return set()
+	return {"," if used == {"."} else "."}
 
 
 def _decimal_mark(column: str, cells: Sequence[_Cell], problems: list[FileProblem]) -> str:

@@ -30,7 +30,7 @@ Answer = CallResult | ReadResult | BaseException | _NotStarted
 """What a thread brought back."""
 Done = tuple[Call, Answer]
 MOST_REFRESHES = 3
-"""Token refreshes in one turn; a token that is refused more often than that is a matter for a person."""
+"""Token refreshes of one turn with nothing acknowledged between them; after that it is a matter for a person."""
 
 
 def throttled_until(answer: Answer, now: float) -> float:
@@ -61,6 +61,7 @@ class _StoreWide:
 	locations_wrong: bool = False
 	closed_locations: set[str] = field(default_factory=set)
 	refused_tokens: set[str] = field(default_factory=set)
+	accepted: bool = False
 	failures: int = 0
 	"""Calls in a row, up to the last one, to which the marketplace said nothing that can be relied on."""
 	most_failures: int = 0
@@ -72,6 +73,8 @@ class _StoreWide:
 			self.throttle_reason = answer.message or answer.code
 		elif answer.outcome is Outcome.UNAUTHORISED:
 			self.refused_tokens.add(token)
+		elif answer.outcome is Outcome.ACKNOWLEDGED:
+			self.accepted = True
 		elif answer.outcome is Outcome.MISCONFIGURED:
 			self.misconfigured = answer.message or answer.code
 		elif answer.outcome is Outcome.LOCATIONS:
@@ -113,6 +116,8 @@ class Settler:
 		# Calls that were in the air with a token that has been replaced since say nothing about the new one.
 		if turn.connector.account.access_token in learned.refused_tokens:
 			self.reauthorise()
+		elif learned.accepted:
+			turn.refreshes = 0
 		if learned.locations_wrong:
 			self._correct_locations(learned.closed_locations)
 

@@ -407,11 +407,27 @@ def test_an_amount_that_shows_how_it_is_written(text, value):
 	assert found.lines == (SettlementLine("A", D(value), (), D(value)),)
 
 
-def test_an_amount_that_could_be_two_is_refused():
+@pytest.mark.parametrize(
+	("currency", "cells"),
+	[("KWD", ("1.234", "2.000")), ("IDR", ("1.234", "2,000"))],
+)
+def test_an_amount_that_could_be_two_is_refused(currency, cells):
 	columns = [*COLUMNS[:3], ("Paid", "Net")]
-	((row, column, text),) = refused(file("P1;2026-11-20;A;;;;1.234;;"), columns)
-	assert (row, column) == (2, "Paid")
-	assert "1.234 could be 1234 or 1.234" in text
+	rows = [f"P1;2026-11-20;{name};;;;{cell};;" for name, cell in zip("AB", cells, strict=True)]
+	problems = refused(file(*rows), columns, currency=currency)
+	assert [(row, column) for row, column, _text in problems] == [(2, "Paid"), (3, "Paid")]
+	assert "1.234 could be 1234 or 1.234" in problems[0][2]
+
+
+@pytest.mark.parametrize(
+	("currency", "paid"), [("IDR", "20.000"), ("USD", "20,000"), ("IDR", "Rp. 20.000"), ("IDR", "Rp. 20,000")]
+)
+def test_round_thousands_in_a_currency_without_thousandths(currency, paid):
+	columns = [*COLUMNS[:3], ("Paid", "Net")]
+	(found,) = read(
+		file(f"P1;2026-11-20;A;;;;{paid};;", "P1;2026-11-20;B;;;;500;;"), columns, currency=currency
+	)
+	assert [one.net for one in found.lines] == [D(20_000), D(500)]
 
 
 def test_a_column_is_read_as_a_whole_and_after_the_other_columns():
