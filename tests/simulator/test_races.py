@@ -115,27 +115,14 @@ def test_a_token_that_is_refused_again_and_again_opens_the_circuit_once():
 	assert "connect the store again" in Drain(Hopeless(stage), STORE, Timing()).run(20).why_not
 
 
-def test_tokens_that_work_for_a_while_are_refreshed_as_often_as_it_takes():
+@pytest.mark.parametrize(("served", "stopped"), [(Outcome.ACKNOWLEDGED, 0), (Outcome.REJECTED, 1)])
+def test_tokens_that_served_are_refreshed_as_often_as_it_takes(served, stopped):
 	"""Seed 76202: four tokens that ended within one turn, each after it had served, stopped the store."""
-	stage = Stage()
+	stage = Stage(items="ABCDEF", lines_per_call=1, max_in_flight=1)
 	stage.everything_is_new()
-	stage.drain()
-	stage.move("A", 20)
-	stage.answers = [says(Outcome.UNAUTHORISED), says(Outcome.ACKNOWLEDGED)] * 6
-	refreshes: list[str] = []
-
-	class Steady(_Worker):
-		def refresh_tokens(self, store: str, refused_token: str) -> bool:
-			refreshes.append(refused_token)
-			return super().refresh_tokens(store, refused_token)
-
-		def checkpoint(self, name: str) -> None:
-			if name == "settle: written" and stage.answers:
-				stage.move("A", 30 + len(stage.answers))
-				stage.fold()
-
-	Drain(Steady(stage), STORE, Timing()).run(60)
-	assert len(refreshes) == 6 and stage.state("circuit_open") == (0,)
+	stage.answers = [says(Outcome.UNAUTHORISED), says(served)] * 6
+	stage.drain(60)
+	assert stage.state("circuit_open") == (stopped,)
 
 
 def test_counts_of_one_trouble_are_not_held_against_another():
