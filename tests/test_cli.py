@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from marketplace_sync.commands import Commands, embedded, on_bench, output
-from marketplace_sync.commands.output import BAD_INPUT, BLOCKED, DIFFERS, OK
+from marketplace_sync.commands.hosts import BenchHost
+from marketplace_sync.commands.output import BAD_INPUT, BLOCKED, DIFFERS, OK, clock
 from marketplace_sync.sandbox import SandboxServer
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 
@@ -599,3 +601,10 @@ def test_bench_needs_exactly_one_site(sites: list[str], words: str):
 	result = CliRunner().invoke(on_bench, ["status"], obj={"sites": sites})
 	assert result.exit_code == BAD_INPUT
 	assert words in result.output
+
+
+def test_a_bench_tells_times_as_its_site_does():
+	host = BenchHost({"sites": ["shop.localhost"]})
+	host._site = SimpleNamespace(stamp=lambda _moment: "2026-11-22 17:36:18.000000")  # type: ignore[assignment]
+	with click.Context(click.Command("orders"), obj=host):
+		assert (clock(1_000.0), clock(0.0)) == ("2026-11-22 17:36:18", "-")

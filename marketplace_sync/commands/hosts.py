@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ class Host(ABC):
 	def person(self) -> str:
 		"""Who is at the command line, for the record of who mapped or switched something."""
 		return "the command line"
+
+	def clock(self, moment: float) -> str:
+		"""A UNIX time as people read it here: by this machine's time zone."""
+		return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 class BenchHost(Host):
@@ -81,6 +86,9 @@ class BenchHost(Host):
 			import frappe
 
 			frappe.destroy()
+
+	def clock(self, moment: float) -> str:
+		return self.site.stamp(moment)[:19]  # as the Desk shows it, whatever the server's time zone is
 
 
 class EmbeddedHost(Host):

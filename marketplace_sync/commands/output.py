@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
 from typing import Any
 
 import click
+
+from marketplace_sync.commands.hosts import Host
 
 OK, DIFFERS, BAD_INPUT, BLOCKED = 0, 1, 2, 3
 LONG = 5.0
@@ -54,10 +55,9 @@ def _cell(value: Any) -> str:
 
 
 def clock(moment: float | None) -> str:
-	"""A UNIX time for people, in this machine's time zone."""
-	if not moment:
-		return "-"
-	return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+	"""A UNIX time for people, as the command's host writes it; - = none."""
+	host = click.get_current_context().find_object(Host)
+	return host.clock(moment) if host and moment else "-"
 
 
 def counted(number: int, what: str) -> str:

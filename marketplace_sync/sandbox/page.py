@@ -89,17 +89,12 @@ def render(sandbox: Sandbox) -> bytes:
 	parts = [
 		"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta http-equiv='refresh' content='2'>",
 		f"<title>Marketplace sandbox</title><style>{STYLE}</style></head><body><h1>Marketplace sandbox</h1>",
-		f"<p>{len(world.history)} changes of stock so far. <span class='muted'>Nothing here is a real shop.</span></p>",
+		f"<p>{len(world.history)} changes of stock so far. <span class='muted'>Nothing here is a real shop.</span>"
+		" See also <a href='#calls'>recent calls</a> and <a href='#books'>books</a>.</p>",
 		"<h2>Shops</h2>",
 		_table(
 			["shop", "dialect", "name", "SKUs", "orders", "calls", "most calls in a window", "referee"], shops
 		),
-		"<h2>Books</h2>",
-		_table(["books", "dialect", "name", "items", "invoices", "receipts", "deleted", "calls"], books),
-		"<h2>Faults</h2>",
-		_table(["id", "kind", "shop", "path contains", "probability", "count", "fired"], faults),
-		"<h2>Recent calls</h2>",
-		_table(["when", "shop", "method", "path", "SKUs", "outcome"], calls),
 	]
 	left = SHOWN_LISTINGS
 	for shop in list(world.shops.values()):
@@ -121,7 +116,15 @@ def render(sandbox: Sandbox) -> bytes:
 		parts.append(_table(["seller SKU", "product", "SKU id", "stock", "reserved", "status", "lock"], rows))
 		if len(rows) < len(shop.skus):
 			parts.append(f"<p class='muted'>and {len(shop.skus) - len(rows)} more</p>")
-	parts.append("</body></html>")
+	parts += [
+		"<h2 id='calls'>Recent calls</h2>",
+		_table(["when", "shop", "method", "path", "SKUs", "outcome"], calls),
+		"<h2 id='books'>Books</h2>",
+		_table(["books", "dialect", "name", "items", "invoices", "receipts", "deleted", "calls"], books),
+		"<h2>Faults</h2>",
+		_table(["id", "kind", "shop", "path contains", "probability", "count", "fired"], faults),
+		"</body></html>",
+	]
 	return "".join(parts).encode()
 
 
