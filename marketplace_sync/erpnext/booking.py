@@ -35,7 +35,7 @@ from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
 from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
-from marketplace_sync.orders.status import BACK, Target, target
+from marketplace_sync.orders.status import Target, target
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.sql import pieces
 
@@ -357,8 +357,6 @@ class _Work:
 		late = bool(row.cancelled_late)
 		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed, late=late)
 		code = row.reason_code or ""
-		if code == RELEASED and not (self.has_left and order.status in BACK):
-			code = ""  # the marketplace tells of it again
 		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
 		if (order.status is OrderStatus.CANCELLED and not self.has_left) or nothing:
 			code = ""  # there is nothing to be booked again
@@ -389,7 +387,12 @@ class _Work:
 			todo = replace(todo, problem=self._unheld())
 		difference = Decimal(0)
 		after = before
-		if changed and order.total is None and code != UNDONE and not self._tells_no_amounts():
+		if (
+			changed
+			and order.total is None
+			and code not in (UNDONE, RELEASED)
+			and not self._tells_no_amounts()
+		):
 			raise AmountsMissing()
 		if todo.steps:
 			after = self._do(todo, goal, before)
@@ -401,7 +404,7 @@ class _Work:
 				todo = replace(todo, problem=left.problem or todo.problem)
 		if todo.problem and changed and order.total is not None and before.invoice:
 			difference = order.total - self._grand_total(before)
-		if not short:
+		if not short and code != RELEASED:
 			self._settle_stock(after)
 		self.state = ATTENTION if todo.problem else UP_TO_DATE
 		fingerprint = row.booked_fingerprint
@@ -638,6 +641,8 @@ class _Work:
 		"""
 		if not there.order or there.order.draft or there.invoice or self.row.holding:
 			return False
+		if self.row.reason_code == RELEASED:
+			return False  # nothing is held for it, whatever its documents carry
 		if carried.covers(frappe._dict(self.row, **self.links), self.order, self._resolved(self._stored())):
 			return False
 		# Out of what a person made of it the goods have left, or are invoiced: ERPNext says so when it comes to that.

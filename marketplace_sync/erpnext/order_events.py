@@ -54,7 +54,10 @@ def submitted(doc: Document, method: str | None = None) -> None:
 	row = _row(doc)
 	if not row or row.link != doc.name:
 		return
-	_write(row, f"{doc.doctype} {doc.name} submitted", state=WAITING, due_at=0, attempts=0)
+	if row.reason_code == RELEASED:
+		row.reason_code = ""  # who submits it takes the order up again
+	what = f"{doc.doctype} {doc.name} submitted"
+	_write(row, what, reason_code=row.reason_code, state=WAITING, due_at=0, attempts=0)
 	if _column(doc) in _CARRIERS:
 		_settle(row)
 

@@ -415,7 +415,7 @@ def _write(
 				name, stamp, customer_of(store, order), _short(order.storefront), site.stamp(order.created_at),
 				order.status.value, _short(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
 				_short(order.currency), shown(order.total), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
-				fingerprint(order), snapshot, WAITING, now, int(late),
+				fingerprint(order), snapshot, WAITING, now, int(late), int(one.released and not over),
 			)
 		)  # fmt: skip
 		same_status = order.remote_status == one.remote_status and one.fingerprint
@@ -425,7 +425,7 @@ def _write(
 		ORDER,
 		(
 			"name", "modified", "customer", "storefront", "ordered", "status", "remote", "note", "theirs", "currency",
-			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due", "late",
+			"total", "buyer", "furthest", "gone", "holding", "fingerprint", "snapshot", "state", "due", "late", "again",
 		),
 		orders,
 		# What `_set_aside` said is over; what booking said it will say again.
@@ -435,7 +435,9 @@ def _write(
 		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
 		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
 		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0,"
-		" cancelled_late = CASE WHEN v.late = 1 THEN 1 ELSE t.cancelled_late END",
+		" cancelled_late = CASE WHEN v.late = 1 THEN 1 ELSE t.cancelled_late END,"
+		# What was released and is told of again is held from this very commit on, and no longer released.
+		" reason_code = CASE WHEN v.again = 1 THEN '' ELSE t.reason_code END",
 	)  # fmt: skip
 	write_lines(db, {name: resolved[order.order_id] for name, order in changed.items()}, stamp)
 	items = held.held_items(db, names)

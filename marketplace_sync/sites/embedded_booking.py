@@ -19,7 +19,7 @@ from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, unresolved
-from marketplace_sync.orders.status import BACK, DEFAULT_PRESET, PRESETS, Action, Rule, target
+from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
 from marketplace_sync.sites.embedded_ledger import Ledger, LedgerError, Line
 from marketplace_sync.sites.embedded_site import EmbeddedSite
 from marketplace_sync.sites.port import Store
@@ -187,7 +187,7 @@ class _Work:
 		self.ledger, self.site, self.store = ledger, ledger.site, store
 		self.rules, self.row, self.order = rules, row, order
 		self.done: list[str] = []
-		self.released = row.reason_code == RELEASED and bool(row.has_left) and order.status in BACK
+		self.released = row.reason_code == RELEASED
 
 	def run(self) -> str:
 		row, order = self.row, self.order
@@ -253,7 +253,7 @@ class _Work:
 	def _is_remapped(self, lines: list[Resolved]) -> bool:
 		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not."""
 		row = self.row
-		if not row.sales_order or row.sales_invoice or row.holding:
+		if not row.sales_order or row.sales_invoice or row.holding or self.released:
 			return False
 		carried = _carried(self.ledger, row.sales_order, "")
 		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left)))
@@ -319,13 +319,14 @@ class _Work:
 			self.order, lines, booked=booked or self.released, has_left=bool(row.has_left)
 		)
 		held.hold(db, self.store.name, {row.name: holds})
+		carried = row.stock_booked if self.released else booked and not rest
 		state = ATTENTION if problem else UP_TO_DATE
 		attempts = row.attempts + 1 if problem else 0
 		db.execute(
 			f"UPDATE `tab{ORDER}` SET sales_order = %s, sales_invoice = %s, stock_booked = %s, holding = %s,"
 			" booked_fingerprint = %s, state = %s, reason = %s, attempts = %s, due_at = %s, modified = %s WHERE name = %s",
 			(
-				row.sales_order, row.sales_invoice, int(booked and not rest), int(bool(holds)),
+				row.sales_order, row.sales_invoice, int(carried), int(bool(holds)),
 				print_now if booked else "", state,
 				(problem or remark)[:500], attempts, now + wait(attempts) if problem else 0.0, self.site.stamp(now),
 				row.name,

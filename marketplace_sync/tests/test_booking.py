@@ -18,9 +18,11 @@ from frappe.utils import flt
 
 from marketplace_sync.availability.quantities import read_stock
 from marketplace_sync.connectors.shopee import Shopee
+from marketplace_sync.coordination.outbox import MAPPING, OutboxRow, record
 from marketplace_sync.erpnext import booking, cancelling, sales_order
 from marketplace_sync.orders import inbox
 from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.stock.fold import fold
 from marketplace_sync.tests import utils
 from marketplace_sync.tests.order_utils import (
 	BookingTestCase,
@@ -64,6 +66,27 @@ class OrderCase(BookingTestCase):
 		for word in words:
 			self.assertIn(word, row.reason)
 		self.assertGreater(row.due_at, 0)
+
+	def change_status(self, sales_order: str, status: str) -> None:
+		"""Looks before and after the commit: the stock is held in the person's own transaction."""
+		frappe.get_doc("Sales Order", sales_order).update_status(status)
+		frappe.db.commit()
+
+	def release(self, name: str) -> None:
+		"""A person's *Release*, of an order of a store that imports no more."""
+		settings = "Customer Marketplace Settings"
+		frappe.db.set_value(settings, self.store, "import_orders", 0)
+		frappe.db.commit()
+		inbox.let_go(FrappeSite(), name, "ani")
+		frappe.db.set_value(settings, self.store, "import_orders", 1)
+		frappe.db.commit()
+		self.assertEqual(self.held(name), 0)
+
+	def edit_mapping(self) -> None:
+		site = FrappeSite()
+		record(site.db, site.now(), [OutboxRow(self.item, kind=MAPPING)])
+		frappe.db.commit()
+		fold(site)
 
 	def available(self) -> float:
 		frappe.db.commit()
@@ -755,6 +778,26 @@ class TestDrafts(OrderCase):
 		self.assert_done(row)
 		self.assertEqual((self.held(row.name), self.available()), (0, 100))
 
+	def test_a_release_beside_a_draft_lasts_while_a_mapping_is_edited(self) -> None:
+		row = self.book(self.order(S.OPEN, line(self.item, 2)))
+		self.release(row.name)
+		self.edit_mapping()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assertEqual((row.state, row.reason_code, self.held(row.name)), ("Up to Date", "released", 0))
+
+	def test_who_submits_the_draft_of_what_was_released_takes_it_up_again(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		row = self.book(order)
+		self.book(self.again(order, S.READY_TO_SHIP))
+		self.release(row.name)
+		frappe.get_doc("Sales Order", row.sales_order).submit()
+		frappe.db.commit()
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assertTrue(row.sales_invoice)
+		self.assertEqual((self.held(row.name), self.available()), (0, 98))
+
 	def test_deleted_by_hand_is_held_and_not_made_again(self) -> None:
 		order = self.order(S.OPEN)
 		row = self.book(order)
@@ -1022,11 +1065,6 @@ class TestPeople(OrderCase):
 		booking.book_due(self.store)
 		self.assert_done(self.row(row.name), Sales_Order=1)
 
-	def change_status(self, sales_order: str, status: str) -> None:
-		"""Looks before and after the commit: the stock is held in the person's own transaction."""
-		frappe.get_doc("Sales Order", sales_order).update_status(status)
-		frappe.db.commit()
-
 	def update_items(self, sales_order: str, *quantities: int) -> None:
 		"""What the dialog of *Update Items* sends."""
 		rows = [
@@ -1048,6 +1086,44 @@ class TestPeople(OrderCase):
 		frappe.set_user("Guest")
 		self.assertEqual(booking.book(name), "Up to Date")
 		self.assertEqual(frappe.session.user, "Guest")
+
+
+class TestReleasedAndClosed(OrderCase):
+	"""A person closed the Sales Order, and then released what the order held beside it."""
+
+	def closed(self, order: Any) -> frappe._dict:
+		row = self.book(order)
+		self.change_status(row.sales_order, "Closed")
+		booking.book_due(self.store)
+		return row
+
+	def assert_released(self, name: str) -> None:
+		self.assertFalse(booking.book_due(self.store).more)
+		row = self.row(name)
+		self.assertEqual((row.state, row.reason_code, self.held(name)), ("Up to Date", "released", 0))
+
+	def test_what_is_told_again_is_held(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		row = self.closed(order)
+		self.release(row.name)
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_attention(row, row.sales_order, "Closed")
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
+
+	def test_an_edited_mapping_leaves_it_released(self) -> None:
+		row = self.closed(self.order(S.OPEN, line(self.item, 2)))
+		self.release(row.name)
+		self.edit_mapping()
+		self.assert_released(row.name)
+
+	def test_news_of_what_came_back_leaves_it_released(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		self.closed(order)
+		back = self.again(order, S.CANCELLED, left=True, lines=[line(self.item, 2)])
+		row = self.book(back)
+		self.release(row.name)
+		self.receive(self.again(back, note="refunded"))
+		self.assert_released(row.name)
 
 
 class TestJurnal(OrderCase):

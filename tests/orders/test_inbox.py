@@ -572,6 +572,7 @@ def test_a_hold_that_nothing_else_would_end_is_ended_by_a_person():
 	seller.set("Marketplace Order", f"{seller.name}-O-1", sales_order="A draft")
 	seller.receive(an_order(a_line("A", 2), at=NOW + 5, status=S.READY_TO_SHIP))
 	assert seller.held("O-1") == {("A", WAREHOUSE): 2}
+	assert seller.row("O-1", "reason_code") == ("",), "in the same transaction: who books it holds it as well"
 	with pytest.raises(LookupError):
 		inbox.let_go(seller.site, "NOPE", "ani")
 

@@ -17,7 +17,7 @@ from marketplace_sync.sites.embedded_booking import BookReport, book_due
 from marketplace_sync.sites.embedded_ledger import Ledger, Line
 from marketplace_sync.stock.fold import fold
 from tests.orders.build import _MADE, NOW, Seller, a_line, an_order
-from tests.orders.test_inbox import Killed, dying, on_file, seller_on
+from tests.orders.test_inbox import Killed, dying, on_file, seller_on, unticked
 from tests.shop import WAREHOUSE
 
 S = OrderStatus
@@ -499,6 +499,24 @@ def test_goods_that_came_back_before_they_were_invoiced_wait_for_a_person(early:
 	# What is told of it later holds nothing again, and books nothing.
 	book(seller, replace(back, note="refunded", updated_at=back.updated_at + 5))
 	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10)
+
+
+def test_what_was_released_beside_a_closed_sales_order_is_held_once_it_is_told_again():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 2)))
+	Ledger(seller.site).close_order(seller.row("O-1", "sales_order")[0])
+	book(seller)
+	unticked(seller)
+	inbox.let_go(seller.site, f"{seller.name}-O-1", "Ani")
+	record(seller.db, NOW, [OutboxRow("A", kind=MAPPING)])
+	seller.db.commit()
+	fold(seller.site)
+	book(seller)
+	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10), (
+		"an edit is no news of it"
+	)
+	book(seller, step(S.PRINTED, a_line("A", 2), number=3))
+	assert (seller.row("O-1", "state")[0], available_of(seller)) == (ATTENTION, 8)
 
 
 @pytest.mark.parametrize("status", [S.SHIPPED, S.READY_TO_SHIP])
