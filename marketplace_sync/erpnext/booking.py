@@ -193,7 +193,9 @@ def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> 
 			return _note_failure(site, name, error)
 		finally:
 			frappe.clear_messages()
-	return ""
+	# Never silently: an order that stays due would be taken up again at once, for ever.
+	why = "Its items or their mapping changed each time it was to be booked. It is tried again by itself."
+	return _note_failure(site, name, Held(why))
 
 
 class _RateNeeded(Exception):
@@ -213,7 +215,8 @@ class _ItemsMoved(Exception):
 
 
 class _Remapped(Exception):
-	"""The Sales Order, which is not invoiced yet, reserves something else than was sold: the mapping was corrected since."""
+	"""What was sold is to be held first: the Sales Order, which is not invoiced yet, reserves something else, for the mapping
+	was corrected since; or nothing does, for the order had been released."""
 
 	def __init__(self, anew: bool):
 		super().__init__(anew)
@@ -340,6 +343,8 @@ class _Work:
 		row, order = self.row, self.order
 		goal = target(self.books.rules, row.furthest, order.status, self.has_left)
 		before = self._books()
+		if self._is_taken_up_again():
+			raise _Remapped(anew=False)
 		if self._is_remapped(before):
 			raise _Remapped(anew=not (self.has_left or before.touched))
 		short = self._short(before)
@@ -633,6 +638,14 @@ class _Work:
 		if there.order and not there.order.draft:
 			return there.order.name
 		return there.invoice.name if there.invoice and not there.invoice.draft and self.cuts_stock else ""
+
+	def _is_taken_up_again(self) -> bool:
+		"""Neither held nor reserved, though it is sold: *Retry* has ended its release. It is held before anything is tried."""
+		row = self.row
+		if row.holding or row.stock_booked or row.reason_code == RELEASED:
+			return False
+		lines = self._resolved(self._stored())
+		return not carried.covers(frappe._dict(row, **self.links), self.order, lines)
 
 	def _is_remapped(self, there: Books) -> bool:
 		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not.

@@ -786,6 +786,17 @@ class TestDrafts(OrderCase):
 		row = self.row(row.name)
 		self.assertEqual((row.state, row.reason_code, self.held(row.name)), ("Up to Date", "released", 0))
 
+	def test_retry_holds_what_was_released_beside_a_draft(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		self.book(order)
+		order = self.again(order, S.READY_TO_SHIP)
+		row = self.book(order)
+		self.release(row.name)
+		self.assertEqual(booking.retry(row.name), "Needs Attention")
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
+		self.assert_attention(self.book(self.again(order, S.SHIPPED)), row.sales_order)
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
+
 	def test_who_submits_the_draft_of_what_was_released_takes_it_up_again(self) -> None:
 		order = self.order(S.OPEN, line(self.item, 2))
 		row = self.book(order)
@@ -1110,6 +1121,13 @@ class TestReleasedAndClosed(OrderCase):
 		self.assert_attention(row, row.sales_order, "Closed")
 		self.assertEqual((self.held(row.name), self.available()), (2, 98))
 
+	def test_retry_holds_it_again(self) -> None:
+		row = self.closed(self.order(S.OPEN, line(self.item, 2)))
+		self.release(row.name)
+		booking.retry(row.name)
+		self.assert_attention(self.row(row.name), row.sales_order, "Closed")
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
+
 	def test_an_edited_mapping_leaves_it_released(self) -> None:
 		row = self.closed(self.order(S.OPEN, line(self.item, 2)))
 		self.release(row.name)
@@ -1124,6 +1142,30 @@ class TestReleasedAndClosed(OrderCase):
 		self.release(row.name)
 		self.receive(self.again(back, note="refunded"))
 		self.assert_released(row.name)
+
+
+class TestReleasedUnbooked(OrderCase):
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store(
+			"Own table", order_rules=[{"status": "Delivered", "action": "Sales Invoice with Stock Update"}]
+		)
+
+	def test_retry_holds_again_what_came_back(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 3))
+		self.book(order)
+		row = self.book(self.again(order, S.CANCELLED, left=True, lines=[line(self.item, 3)]))
+		self.release(row.name)
+		booking.retry(row.name)
+		self.assert_attention(self.row(row.name), "kept from being sold again")
+		self.assertEqual((self.held(row.name), self.available()), (3, 97))
+
+	def test_retry_holds_again_what_is_refused(self) -> None:
+		row = self.book(self.order(S.DELIVERED, line(self.item, 2), amounts=[("Other", 100, "unknown")]))
+		self.assert_attention(row)
+		self.release(row.name)
+		self.assertEqual(booking.retry(row.name), "Needs Attention")
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
 
 
 class TestJurnal(OrderCase):
@@ -1201,6 +1243,13 @@ class TestWorkers(OrderCase):
 		booking.book(name)
 		self.assert_done(self.row(name), Sales_Order=1, Sales_Invoice=1, Payment_Entry=1)
 		self.assertEqual((self.held(name), self.stock()), (0, (99, 0)))
+
+	def test_what_is_never_settled_is_said_and_waits(self) -> None:
+		(name,) = self.receive(self.order(S.OPEN))
+		with patch.object(booking._Work, "_is_remapped", return_value=True):
+			self.assertFalse(booking.book_due(self.store).more)
+		self.assert_attention(self.row(name), "changed each time")
+		self.assertEqual(booking.retry(name), "Up to Date")
 
 	def test_two_workers_meet(self) -> None:
 		order = self.order(S.OPEN)
