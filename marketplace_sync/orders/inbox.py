@@ -732,11 +732,12 @@ def let_go(site: Site, name: str, by: str) -> None:
 	left and came back. Commits.
 
 	*Retry* has it booked or held again; so has what the marketplace says later, unless the goods came back. Raises LookupError
-	when there is no such order, ValueError when its hold will end by itself.
+	when there is no such order, ValueError when its hold will end by itself, or when it was told of anew meanwhile.
 	"""
 	db = site.db
 	found = db.rows(
-		f"SELECT store, order_id, remote_status, status, has_left FROM `tab{ORDER}` WHERE name = %s", (name,)
+		f"SELECT store, order_id, remote_status, status, has_left, fingerprint FROM `tab{ORDER}` WHERE name = %s",
+		(name,),
 	)
 	if not found:
 		raise LookupError(f"There is no Marketplace Order {name}.")
@@ -749,18 +750,21 @@ def let_go(site: Site, name: str, by: str) -> None:
 			" marketplace. Fetch Again asks the marketplace now."
 		)
 	now = site.now()
-	# Locks the row, so that booking is before or after it.
-	db.execute(
+	# Locks the row, so that booking is before or after it; and what was told since then may be another story.
+	if not db.execute(
 		f"UPDATE `tab{ORDER}` SET state = %s, reason = %s, reason_code = %s, holding = 0, due_at = 0, attempts = 0,"
-		" modified = %s WHERE name = %s",
+		" modified = %s WHERE name = %s AND fingerprint = %s",
 		(
 			UP_TO_DATE,
 			f"Released by {by}: nothing is held for it. Retry books it.",
 			RELEASED,
 			site.stamp(now),
 			name,
+			found[0][5],
 		),
-	)
+	):
+		db.rollback()
+		raise ValueError("The marketplace has just told something new of this order: look at it again.")
 	items = held.held_items(db, [name])
 	held.release(db, [name])
 	cause = f"{store.title} order {found[0][1]}"

@@ -519,6 +519,29 @@ def test_what_was_released_beside_a_closed_sales_order_is_held_once_it_is_told_a
 	assert (seller.row("O-1", "state")[0], available_of(seller)) == (ATTENTION, 8)
 
 
+def test_a_return_that_is_refused_while_somebody_releases_it(monkeypatch: pytest.MonkeyPatch):
+	seller = Seller(order_preset="Own table")
+	seller.db.insert_many(
+		"Marketplace Order Rule",
+		("name", "parent", "idx", "status", "action"),
+		[("1", seller.name, 1, "Delivered", "Sales Invoice with Stock Update")],
+	)
+	seller.db.commit()
+	book(seller, step(S.RETURNED, a_line("A", 3), left=True))
+	now = seller.site.now
+
+	def told_meanwhile() -> float:
+		monkeypatch.undo()
+		seller.receive(step(S.DELIVERED, a_line("A", 3), number=3))
+		return now()
+
+	monkeypatch.setattr(seller.site, "now", told_meanwhile)
+	with pytest.raises(ValueError, match="something new"):
+		inbox.let_go(seller.site, f"{seller.name}-O-1", "Ani")
+	book(seller)
+	assert (seller.row("O-1", "state")[0], bins(seller)["A"]) == (UP_TO_DATE, (7, 0))
+
+
 @pytest.mark.parametrize("status", [S.SHIPPED, S.READY_TO_SHIP])
 def test_a_customer_that_was_renamed_is_no_change_of_the_order(status: S):
 	seller = Seller()
