@@ -222,6 +222,7 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 		("name", "state", "due"),
 		[(name, inbox.WAITING, now) for name, *_others in rows],
 		"state = v.state, due_at = v.due, attempts = 0, reason_code = ''",
+		"t.fingerprint <> ''",  # what could not be read stays as it is: its reason says what to do
 	)
 	inbox.write_events(
 		site.db,

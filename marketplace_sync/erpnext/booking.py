@@ -44,7 +44,7 @@ ORDERS_PER_LOOK = 50
 _COLUMNS = (
 	"name", "store", "order_id", "customer", "ordered_at", "state", "status", "remote_status", "furthest", "has_left",
 	"cancelled_late", "stock_booked", "holding", "booked_fingerprint", "due_at", "attempts", "reason", "reason_code", "sales_order",
-	"sales_invoice", "payment_entry", "credit_note", "snapshot",
+	"sales_invoice", "payment_entry", "credit_note", "fingerprint", "snapshot",
 )  # fmt: skip
 
 
@@ -118,7 +118,8 @@ def retry(name: str) -> str:
 	"""A person's Retry: what was undone or deleted by hand may be booked again. Commits; returns the state afterwards."""
 	frappe.db.commit()
 	frappe.db.sql(
-		f"UPDATE `tab{ORDER}` SET reason_code = '', attempts = 0, state = %s, due_at = 0 WHERE name = %s",
+		f"UPDATE `tab{ORDER}` SET reason_code = '', attempts = 0, state = %s, due_at = 0"
+		" WHERE name = %s AND fingerprint <> ''",
 		(WAITING, name),
 	)
 	frappe.db.commit()
@@ -252,7 +253,7 @@ def _in_transaction(
 	if not row or (only_due and (row.state == UP_TO_DATE or row.due_at > site.now())):
 		frappe.db.rollback()
 		return ""
-	if not row.snapshot:
+	if not row.fingerprint:
 		frappe.db.rollback()  # set aside: it could not be read, and the next snapshot that can be heals it
 		return row.state
 	lock_bins(bins)

@@ -32,7 +32,8 @@ def complete(
 	site.db.commit()
 	lacking: list[tuple[str, str, RemoteOrder]] = []
 	for name, fingerprint, furthest, left, snapshot in site.db.rows(
-		f"SELECT name, fingerprint, furthest, has_left, snapshot FROM `tab{ORDER}` WHERE name IN ({marks(names)})",
+		f"SELECT name, fingerprint, furthest, has_left, snapshot FROM `tab{ORDER}` WHERE name IN ({marks(names)})"
+		" AND fingerprint <> ''",  # what could not be taken in has none
 		list(names),
 	):
 		order = connector_class.parse_order(json.loads(snapshot))

@@ -259,7 +259,7 @@ def _set_aside(site: Site, store: Store, order: RemoteOrder, error: Exception) -
 			(
 				ATTENTION,
 				f"The marketplace's latest answer about this order could not be taken in ({what}); what was known before"
-				" stays, nothing is booked. Book it by hand, and tell us.",
+				" stays, nothing is booked. Fetch Again asks the marketplace once more; else book it by hand, and tell us.",
 				name,
 			),
 		)

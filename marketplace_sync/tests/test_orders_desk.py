@@ -14,6 +14,7 @@ from frappe.core.doctype.log_settings.log_settings import run_log_clean_up
 from frappe.utils import add_days, get_datetime, now_datetime
 
 from marketplace_sync import api, jobs
+from marketplace_sync.erpnext import booking
 from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings import order_settings
 from marketplace_sync.orders import importing, inbox
 from marketplace_sync.orders.status import PRESETS
@@ -380,6 +381,22 @@ class TestOrders(BookingTestCase):
 		# Orders of the class's other tests wait in this store as well.
 		self.assertLessEqual(set(names), set(inbox.due_orders(site.db, self.store, site.now(), 1_000)))
 		self.assertFalse(self.row(names[0]).reason_code, "what a person undid may be booked again")
+
+	def test_retry_books_nothing_of_what_could_not_be_read(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 2))
+		(known,) = self.receive(order)
+		unread = [line(self.item, 10**30)]
+		self.receive(self.again(order, S.CANCELLED, lines=unread))
+		(never,) = self.receive(self.order(S.OPEN, *unread))
+		for name in (known, never):
+			answer = api.retry_orders([name])
+			self.assertEqual(answer["state"], "Needs Attention")
+			self.assertIn("Fetch Again", answer["reason"])
+		api.retry_orders([known, never])
+		booking.book_due(self.store)
+		self.assertEqual(self.row(known).state, "Needs Attention")
+		self.assertFalse(self.row(known).sales_order)
+		self.assertEqual(api.held_by(self.item)["held"], 2.0)
 
 	def test_fetching_again_is_asked_for(self) -> None:
 		(name,) = self.receive(self.order())
