@@ -27,7 +27,7 @@ from marketplace_sync.erpnext import (
 	store_books,
 )
 from marketplace_sync.erpnext.documents import Job, NotBookable, exchange_rate
-from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, UNDONE
+from marketplace_sync.erpnext.order_events import CHANGED, DECLINED, NO_CREDIT_NOTE, UNDONE
 from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders import completing, inbox
@@ -371,7 +371,7 @@ class _Work:
 		elif code == UNDONE:
 			todo = Plan(problem=row.reason)
 		elif code == DECLINED:
-			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=row.reason)
+			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=NO_CREDIT_NOTE)
 		elif todo.differs:
 			code = CHANGED
 		elif (

@@ -31,6 +31,7 @@ UNDONE = "undone"
 """Reason code: a person undid a document; nothing is booked again until somebody presses Retry."""
 DECLINED = "declined"
 """Reason code: a person deleted or cancelled a credit note; none is made any more until somebody presses Retry."""
+NO_CREDIT_NOTE = "A credit note was deleted or cancelled by hand: none is made for this order any more. Retry makes what is missing."
 CHANGED = "changed"
 """Reason code: items or amounts changed after the documents were final; shown until they agree or somebody presses Retry."""
 _OPEN = (UNDONE, CHANGED)
@@ -138,8 +139,14 @@ def _undone(doc: Document, how: str) -> None:
 	elif note and row.reason_code in _OPEN:
 		pass
 	elif note:
-		reason = f"{what}: none is made for this order any more. Retry makes what is missing."
-		values |= {"state": UP_TO_DATE, "reason_code": DECLINED, "reason": reason}
+		# Due now: what else it may need a person for is for booking to say.
+		values |= {
+			"state": WAITING,
+			"due_at": 0,
+			"attempts": 0,
+			"reason_code": DECLINED,
+			"reason": NO_CREDIT_NOTE,
+		}
 	else:
 		values |= {
 			"state": ATTENTION,

@@ -720,8 +720,28 @@ class TestReturns(OrderCase):
 		frappe.db.commit()
 		row = self.book(self.again(order, note="again"))
 		self.assertEqual((row.state, row.credit_note), ("Up to Date", notes[1]))
-		self.assertIn(notes[0], row.reason)
+		self.assertIn("credit note was deleted", row.reason)
 		self.assertEqual(self.documents(row.name)["Credit Note"], 1)
+
+	def test_a_declined_credit_note_hides_no_payment_that_waits(self) -> None:
+		order = self.order(S.SHIPPED, line(self.item, 3))
+		self.book(order)
+		order = self.again(order, lines=[line(self.item, 3, returned=1)])
+		note = self.book(order).credit_note
+		frappe.db.delete("Marketplace Account", {"parent": self.store})
+		frappe.db.commit()
+		row = self.book(self.again(order, S.DELIVERED))
+		self.assert_attention(row, "Clearing")
+		frappe.get_doc("Sales Invoice", note).delete()
+		frappe.db.commit()
+		booking.book_due(self.store)
+		self.assert_attention(self.row(row.name), "Clearing")
+		self.settle(Clearing=clearing())
+		booking.book_due(self.store)
+		row = self.row(row.name)
+		self.assertEqual(row.state, "Up to Date")
+		self.assertIn("credit note was deleted", row.reason)
+		self.assertEqual(self.documents(row.name), {"Sales Order": 1, "Sales Invoice": 1, "Payment Entry": 1})
 
 	def test_deleted_credit_note_is_not_made_again(self) -> None:
 		order = self.order(S.RETURNED, line(self.item, returned=1))
