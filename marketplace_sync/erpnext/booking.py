@@ -196,7 +196,7 @@ def _book(site: FrappeSite, books: StoreBooks, name: str, *, only_due: bool) -> 
 			frappe.clear_messages()
 	# Never silently: an order that stays due would be taken up again at once, for ever.
 	why = "Its items or their mapping changed each time it was to be booked. It is tried again by itself."
-	return _note_failure(site, name, Held(why))
+	return _note_failure(site, name, NotBookable(why))
 
 
 class _RateNeeded(Exception):
