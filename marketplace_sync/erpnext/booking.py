@@ -32,7 +32,17 @@ from marketplace_sync.erpnext.reasons import advice, is_expected
 from marketplace_sync.erpnext.store_books import StoreBooks
 from marketplace_sync.orders import completing, inbox
 from marketplace_sync.orders.amounts import CLEARING, Unmapped, units_of
-from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.booking import (
+	REMAPPED,
+	Books,
+	Paper,
+	Plan,
+	Step,
+	booked_fingerprint,
+	plan,
+	short_of,
+	wait,
+)
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
 from marketplace_sync.orders.status import Target, target
@@ -673,12 +683,8 @@ class _Work:
 		self.row.update(stock_booked=row.stock_booked, holding=row.holding)
 		if not rest:
 			return ""
-		cure = "or cancel it and press Retry to book the order again."
 		status = there.order and frappe.db.get_value("Sales Order", carrier, "status")
-		if status in carried.NOT_RESERVING:
-			return f"{carrier} is {status} and reserves nothing: the order's stock is held here. Re-open it, {cure}"
-		items = ", ".join(sorted({item for item, _warehouse in rest}))
-		return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
+		return short_of(carrier, status if status in carried.NOT_RESERVING else "", rest)
 
 	def _unheld(self) -> str:
 		"""Why stock of an order for which there is nothing to book yet can't be held either; its lines and holds follow

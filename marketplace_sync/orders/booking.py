@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -267,6 +267,18 @@ def match_rows(
 			found[line] = row
 			taken.add(row)
 	return found
+
+
+def short_of(carrier: str, status: str, rest: Iterable[tuple[str, str]]) -> str:
+	"""Why an order holds `rest`, (item, warehouse), beside the submitted document `carrier`, and the cure. `status`: of a Sales
+	Order that reserves nothing, else ''."""
+	cure = "or cancel it and press Retry to book the order again."
+	if status:
+		return (
+			f"{carrier} is {status} and reserves nothing: the order's stock is held here. Re-open it, {cure}"
+		)
+	items = ", ".join(sorted({item for item, _warehouse in rest}))
+	return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
 
 
 def uncarried(

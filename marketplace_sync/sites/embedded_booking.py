@@ -8,7 +8,6 @@ documents that a person shall submit are left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -16,7 +15,17 @@ from marketplace_sync.availability import held
 from marketplace_sync.connectors.orders import OrderStatus, RemoteOrder
 from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import units_of
-from marketplace_sync.orders.booking import REMAPPED, Books, Paper, Plan, Step, booked_fingerprint, plan, wait
+from marketplace_sync.orders.booking import (
+	REMAPPED,
+	Books,
+	Paper,
+	Plan,
+	Step,
+	booked_fingerprint,
+	plan,
+	short_of,
+	wait,
+)
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, unresolved
 from marketplace_sync.orders.status import DEFAULT_PRESET, PRESETS, Action, Rule, target
@@ -219,7 +228,9 @@ class _Work:
 		elif rest:
 			# An invoice made of it would have too few units as well.
 			todo = replace(
-				Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or self._short(rest)
+				Plan() if Step.INVOICE in todo.steps else todo,
+				problem=todo.problem
+				or short_of(row.sales_order or row.sales_invoice, CLOSED if self._is_closed() else "", rest),
 			)
 		problem = todo.problem
 		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
@@ -274,15 +285,6 @@ class _Work:
 			return {}
 		carried = _carried(self.ledger, row.sales_order, row.sales_invoice)
 		return inbox.rest_of(self.order, lines, carried, has_left=has_left)
-
-	def _short(self, rest: Mapping[tuple[str, str], Decimal]) -> str:
-		"""Why the order holds this though submitted documents carry it, and the cure."""
-		carrier = self.row.sales_order or self.row.sales_invoice
-		cure = "or cancel it and press Retry to book the order again."
-		if self._is_closed():
-			return f"{carrier} is {CLOSED} and reserves nothing: the order's stock is held here. Re-open it, {cure}"
-		items = ", ".join(sorted({item for item, _warehouse in rest}))
-		return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
 
 	def _is_closed(self) -> bool:
 		return bool(
