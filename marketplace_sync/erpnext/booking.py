@@ -45,7 +45,7 @@ from marketplace_sync.orders.booking import (
 )
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
-from marketplace_sync.orders.status import Target, target
+from marketplace_sync.orders.status import Target, never_left, target
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.sql import pieces
 
@@ -374,7 +374,7 @@ class _Work:
 		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed, late=late)
 		code = row.reason_code or ""
 		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
-		if (order.status is OrderStatus.CANCELLED and not self.has_left) or nothing:
+		if never_left(order.status, self.has_left) or nothing:
 			code = ""  # there is nothing to be booked again
 		elif code == RELEASED:
 			todo = Plan(remark=row.reason)

@@ -19,6 +19,7 @@ from marketplace_sync.orders import inbox
 from marketplace_sync.orders.amounts import units_of
 from marketplace_sync.orders.booking import all_came_back
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
+from marketplace_sync.orders.status import never_left
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.wake import wake_booking
 
@@ -133,7 +134,7 @@ def _undone(doc: Document, how: str) -> None:
 		return
 	what = f"{'Credit Note' if note else doc.doctype} {doc.name} was {how} by hand"
 	values: dict[str, object] = {_column(doc): None if row.link == doc.name else row.link}
-	over = row.status == "Cancelled" and not row.has_left
+	over = never_left(row.status, bool(row.has_left))
 	if over:
 		values |= {"state": WAITING, "due_at": 0}
 	elif note and row.reason_code in _OPEN:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import Enum
 
 from marketplace_sync.connectors.orders import AmountKind, OrderStatus, RemoteOrder
-from marketplace_sync.orders.status import BACK, Target
+from marketplace_sync.orders.status import BACK, Target, never_left
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3_600.0
 """Seconds until an order that needs attention is tried again; doubling in between."""
@@ -96,7 +96,7 @@ def plan(
 		return Plan(
 			problem=f"{why} What is booked stays; nothing new is booked until the marketplace tells something known."
 		)
-	cancelled = order.status is OrderStatus.CANCELLED and not has_left
+	cancelled = never_left(order.status, has_left)
 	if cancelled or (not any(units.values()) and (not has_left or books.empty)):
 		if books.empty:
 			return Plan()

@@ -26,7 +26,7 @@ from marketplace_sync.orders import own_sale
 from marketplace_sync.orders.amounts import LARGEST, units_of
 from marketplace_sync.orders.booking import uncarried
 from marketplace_sync.orders.lines import Resolved, resolve
-from marketplace_sync.orders.status import BACK, LEFT, rank
+from marketplace_sync.orders.status import BACK, LEFT, came_back, never_left, rank
 from marketplace_sync.sites.port import Database, Row, Site, Store
 from marketplace_sync.sites.sql import marks, pieces
 from marketplace_sync.words import plain
@@ -393,7 +393,7 @@ def _write(
 		one, lines = known[name], resolved[order.order_id]
 		furthest = max(one.furthest, rank(order.status))
 		left = one.has_left or order.left or furthest >= LEFT
-		over = one.released and order.status in BACK and left
+		over = one.released and came_back(order.status, left)
 		holds[name] = holds_of(order, lines, booked=one.booked or over, has_left=left)
 		if one.documents and not one.released and _same_or_fewer(name, lines, before):
 			# A person's change left a rest beside the documents: that does not grow by news of the same units.
@@ -499,7 +499,7 @@ def holds_of(
 	"""(item, warehouse) -> stock units that the order holds while no submitted document carries them."""
 	if booked or order.fulfilled_by_marketplace:
 		return {}
-	if order.status is OrderStatus.CANCELLED and not has_left:
+	if never_left(order.status, has_left):
 		return {}
 	# The units that a document would carry.
 	units = units_of(order, has_left)
@@ -743,8 +743,7 @@ def let_go(site: Site, name: str, by: str) -> None:
 		raise LookupError(f"There is no Marketplace Order {name}.")
 	store = site.store(found[0][0])
 	db.commit()
-	came_back = found[0][3] in {status.value for status in BACK} and found[0][4]
-	if store.import_orders and not came_back:
+	if store.import_orders and not came_back(found[0][3], bool(found[0][4])):
 		raise ValueError(
 			"Import Orders is ticked in this store: the hold ends when the order is booked here, or cancelled on the"
 			" marketplace. Fetch Again asks the marketplace now."

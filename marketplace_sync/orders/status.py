@@ -21,6 +21,16 @@ _RANK = {status: rank for rank, status in enumerate(CHAIN, start=1)}
 LEFT = _RANK[S.SHIPPED]
 
 
+def never_left(status: str, has_left: bool) -> bool:
+	"""Cancelled while the goods were here: nothing was sold, so nothing is booked or held."""
+	return status == S.CANCELLED and not has_left
+
+
+def came_back(status: str, has_left: bool) -> bool:
+	"""The goods had left, and come back or are lost: here alone a *Release* stands whatever the marketplace tells later."""
+	return has_left and status in BACK
+
+
 class Action(str, Enum):
 	"""What a row asks for."""
 
@@ -163,11 +173,10 @@ def target(rules: Collection[Rule], furthest: int, status: OrderStatus, has_left
 	Cancelled after the goods have left is a return: the row Returned decides.
 	"""
 	by_status = {rule.status: rule for rule in rules}
-	if status is S.CANCELLED and not has_left:
+	if never_left(status, has_left):
 		cancelled = by_status.get(S.CANCELLED)
 		return Target(cancel=bool(cancelled and cancelled.action is A.CANCEL))
-	back = status is S.RETURNED or status is S.CANCELLED
-	reached = max(furthest, LEFT if back or has_left else 0)
+	reached = max(furthest, LEFT if status in BACK or has_left else 0)
 	asked = [rule for rule in rules if 0 < rank(rule.status) <= reached]
 	orders = [rule for rule in asked if rule.action is A.SALES_ORDER]
 	invoices = [rule for rule in asked if rule.action in INVOICES]
