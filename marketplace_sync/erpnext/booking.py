@@ -124,18 +124,6 @@ def book(name: str) -> str:
 	return frappe.db.get_value(ORDER, name, "state")
 
 
-def retry(name: str) -> str:
-	"""A person's Retry: what was undone or deleted by hand may be booked again. Commits; returns the state afterwards."""
-	frappe.db.commit()
-	frappe.db.sql(
-		f"UPDATE `tab{ORDER}` SET reason_code = '', attempts = 0, state = %s, due_at = 0"
-		" WHERE name = %s AND fingerprint <> ''",
-		(WAITING, name),
-	)
-	frappe.db.commit()
-	return book(name)
-
-
 @contextmanager
 def _as_system() -> Iterator[None]:
 	"""Booking is the system's: a job runs as whoever woke it (a webhook is nobody), and a clerk who presses Retry need
