@@ -45,7 +45,7 @@ from marketplace_sync.orders.booking import (
 )
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
 from marketplace_sync.orders.lines import Resolved, resolve, unresolved
-from marketplace_sync.orders.status import Target, never_left, target
+from marketplace_sync.orders.status import BACK, Target, never_left, target
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.sql import pieces
 
@@ -360,25 +360,7 @@ class _Work:
 		)
 		late = bool(row.cancelled_late)
 		todo = plan(order, goal, before, units=self.units, has_left=self.has_left, changed=changed, late=late)
-		code = row.reason_code or ""
-		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
-		if never_left(order.status, self.has_left) or nothing:
-			code = ""  # there is nothing to be booked again
-		elif code == RELEASED:
-			todo = Plan(remark=row.reason)
-		elif code == UNDONE:
-			todo = Plan(problem=row.reason)
-		elif code == DECLINED:
-			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=NO_CREDIT_NOTE)
-		elif todo.differs:
-			code = CHANGED
-		elif (
-			code == CHANGED and changed and order.status not in (OrderStatus.CANCELLED, OrderStatus.RETURNED)
-		):
-			# Also once something came back: that is credited, but the rest is not paid before a person has looked.
-			todo = replace(_without(todo, Step.PAYMENT), problem=row.reason)
-		elif code == CHANGED:
-			code = ""
+		todo, code = self._as_people_said(todo, changed)
 		if Step.UNDO in todo.steps:
 			short = ""
 		elif short:
@@ -434,6 +416,28 @@ class _Work:
 			self._tell("; ".join(self.done), now)
 		if todo.problem and todo.problem != row.reason:
 			self._tell(todo.problem, now)
+
+	def _as_people_said(self, todo: Plan, changed: bool) -> tuple[Plan, str]:
+		"""The plan, less what is not to be done because of what a person did or was told before; and the reason code that stays."""
+		row, order = self.row, self.order
+		code = row.reason_code or ""
+		nothing = not any(self.units.values()) and order.status is not OrderStatus.UNKNOWN
+		if never_left(order.status, self.has_left) or nothing:
+			code = ""  # there is nothing to be booked again
+		elif code == RELEASED:
+			todo = Plan(remark=row.reason)
+		elif code == UNDONE:
+			todo = Plan(problem=row.reason)
+		elif code == DECLINED:
+			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=NO_CREDIT_NOTE)
+		elif todo.differs:
+			code = CHANGED
+		elif code == CHANGED and changed and order.status not in BACK:
+			# Also once something came back: that is credited, but the rest is not paid before a person has looked.
+			todo = replace(_without(todo, Step.PAYMENT), problem=row.reason)
+		elif code == CHANGED:
+			code = ""
+		return todo, code
 
 	def _tells_no_amounts(self) -> bool:
 		"""Nothing that is done now depends on the order's amounts."""

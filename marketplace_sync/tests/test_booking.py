@@ -821,7 +821,7 @@ class TestDrafts(OrderCase):
 		order = self.again(order, S.READY_TO_SHIP)
 		row = self.book(order)
 		self.release(row.name)
-		self.assertEqual(booking.retry(row.name), "Needs Attention")
+		self.assertEqual(self.retry(row.name), "Needs Attention")
 		self.assertEqual((self.held(row.name), self.available()), (2, 98))
 		self.assert_attention(self.book(self.again(order, S.SHIPPED)), row.sales_order)
 		self.assertEqual((self.held(row.name), self.available()), (2, 98))
@@ -1153,7 +1153,7 @@ class TestReleasedAndClosed(OrderCase):
 	def test_retry_holds_it_again(self) -> None:
 		row = self.closed(self.order(S.OPEN, line(self.item, 2)))
 		self.release(row.name)
-		booking.retry(row.name)
+		self.retry(row.name)
 		self.assert_attention(self.row(row.name), row.sales_order, "Closed")
 		self.assertEqual((self.held(row.name), self.available()), (2, 98))
 
@@ -1185,7 +1185,7 @@ class TestReleasedUnbooked(OrderCase):
 		self.book(order)
 		row = self.book(self.again(order, S.CANCELLED, left=True, lines=[line(self.item, 3)]))
 		self.release(row.name)
-		booking.retry(row.name)
+		self.retry(row.name)
 		self.assert_attention(self.row(row.name), "kept from being sold again")
 		self.assertEqual((self.held(row.name), self.available()), (3, 97))
 
@@ -1193,7 +1193,7 @@ class TestReleasedUnbooked(OrderCase):
 		row = self.book(self.order(S.DELIVERED, line(self.item, 2), amounts=[("Other", 100, "unknown")]))
 		self.assert_attention(row)
 		self.release(row.name)
-		self.assertEqual(booking.retry(row.name), "Needs Attention")
+		self.assertEqual(self.retry(row.name), "Needs Attention")
 		self.assertEqual((self.held(row.name), self.available()), (2, 98))
 
 
@@ -1278,7 +1278,7 @@ class TestWorkers(OrderCase):
 		with patch.object(booking._Work, "_is_remapped", return_value=True):
 			self.assertFalse(booking.book_due(self.store).more)
 		self.assert_attention(self.row(name), "changed each time")
-		self.assertEqual(booking.retry(name), "Up to Date")
+		self.assertEqual(self.retry(name), "Up to Date")
 
 	def test_two_workers_meet(self) -> None:
 		order = self.order(S.OPEN)
