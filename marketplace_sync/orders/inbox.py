@@ -409,12 +409,13 @@ def _write(
 		)
 		# A cancellation may not tell that it had left before; by its own answer alone nothing would be owed for it.
 		forgot = left and not order.left and order.status is OrderStatus.CANCELLED
+		total = None if order.total is None else shown(order.total)
 		snapshot = snapshot_of(replace(order, raw={**order.raw, LEFT_BEFORE: True}) if forgot else order)
 		orders.append(
 			(
 				name, stamp, customer_of(store, order), _short(order.storefront), site.stamp(order.created_at),
 				order.status.value, _short(order.remote_status), plain(order.note)[:500], int(order.fulfilled_by_marketplace),
-				_short(order.currency), shown(order.total), plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
+				_short(order.currency), total, plain(order.buyer)[:500], furthest, int(left), int(bool(holds[name])),
 				fingerprint(order), snapshot, WAITING, now, int(late), int(one.released and not over),
 			)
 		)  # fmt: skip
@@ -432,7 +433,7 @@ def _write(
 		"reason = CASE WHEN t.fingerprint = '' THEN '' ELSE t.reason END,"
 		" modified = v.modified, customer = v.customer, storefront = v.storefront, ordered_at = v.ordered,"
 		" status = v.status, remote_status = v.remote, note = v.note, fulfilled_by_marketplace = v.theirs,"
-		" currency = v.currency, total = CASE WHEN v.total <> 0 THEN v.total ELSE t.total END, buyer = v.buyer,"
+		" currency = v.currency, total = COALESCE(v.total, t.total), buyer = v.buyer,"
 		" furthest = v.furthest, has_left = v.gone, holding = v.holding, fingerprint = v.fingerprint,"
 		" snapshot = v.snapshot, state = v.state, due_at = v.due, attempts = 0,"
 		" cancelled_late = CASE WHEN v.late = 1 THEN 1 ELSE t.cancelled_late END,"

@@ -613,6 +613,15 @@ def test_texts_and_amounts_fit_their_columns():
 	assert seller.lines("O-1", "unit_price") == [(inbox.MOST_SHOWN,)]
 
 
+def test_the_total_is_the_last_that_was_told():
+	seller = Seller()
+	for number, (status, told, shown) in enumerate(
+		((S.OPEN, Decimal(30), 30.0), (S.READY_TO_SHIP, None, 30.0), (S.CANCELLED, Decimal(0), 0.0))
+	):
+		seller.receive(an_order(status=status, total=told, at=NOW + number))
+		assert seller.row("O-1", "total") == (shown,), status
+
+
 def test_amounts_that_no_column_takes_are_held_and_booked_by_nobody():
 	"""The inbox takes the order in beside the others; what would be booked of it is refused in words."""
 	seller = Seller()
