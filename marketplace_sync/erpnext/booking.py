@@ -230,7 +230,7 @@ def _hold_what_is_sold(site: FrappeSite, books: StoreBooks, name: str, remapped:
 	if row:
 		order = CONNECTORS[books.store.marketplace].parse_order(json.loads(row.snapshot))
 		carried.settle(site, books.store, row, order)
-		if remapped.anew and row.booked_fingerprint:  # without one it is a person's
+		if remapped.anew:
 			_update(name, booked_fingerprint=REMAPPED)
 	frappe.db.commit()
 
@@ -331,6 +331,7 @@ class _Work:
 		self.remark = ""
 		"""What a person should know of what was done."""
 		self.state = UP_TO_DATE
+		self._today: list[Resolved] | None = None
 		self.links = {
 			"sales_order": row.sales_order,
 			"sales_invoice": row.sales_invoice,
@@ -344,10 +345,13 @@ class _Work:
 		before = self._books()
 		if self._is_taken_up_again():
 			raise _Remapped(anew=False)
-		if self._is_remapped(before):
-			raise _Remapped(anew=not (self.has_left or before.touched))
-		short = self._short(before)
 		print_now = booked_fingerprint(order, self.units)
+		for_a_person = self.has_left or before.touched
+		excess = self._excess(before, print_now)
+		if self._is_remapped(before) or (excess and not for_a_person):
+			amended = frappe.db.get_value("Sales Order", before.order.name, "amended_from")
+			raise _Remapped(anew=not (for_a_person or amended))
+		short = self._short(before) or excess
 		# An amended draft is a person's work that is not done yet: it is judged once it is submitted.
 		amending = self._is_amended_draft(before)
 		# Without a fingerprint the documents are a person's, amended from ours: they are taken as they are.
@@ -364,7 +368,7 @@ class _Work:
 		if Step.UNDO in todo.steps:
 			short = ""
 		elif short:
-			# An invoice made of it would have too few units as well.
+			# An invoice made of it would have as few units, or as many.
 			todo = replace(Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or short)
 		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
 			# The documents before it are right without it.
@@ -608,6 +612,12 @@ class _Work:
 		chosen = {(order.order_id, line): row[2] for line, row in stored.items()}
 		return resolve(self.site.db, self.books.store, [order], chosen)[order.order_id]
 
+	def _todays_lines(self) -> list[Resolved]:
+		"""The same, read once: before anything is done."""
+		if self._today is None:
+			self._today = self._resolved(self._stored())
+		return self._today
+
 	def _lines(self) -> list[Resolved]:
 		"""The lines with today's mapping. Raises NotBookable for one that can't be booked."""
 		store, order = self.books.store, self.order
@@ -659,10 +669,24 @@ class _Work:
 			return False
 		if self.row.reason_code == RELEASED:
 			return False  # nothing is held for it, whatever its documents carry
-		if carried.covers(frappe._dict(self.row, **self.links), self.order, self._resolved(self._stored())):
+		if carried.covers(frappe._dict(self.row, **self.links), self.order, self._todays_lines()):
 			return False
 		# Out of what a person made of it the goods have left, or are invoiced: ERPNext says so when it comes to that.
 		return not any(frappe.db.get_value("Sales Order", there.order.name, ["per_delivered", "per_billed"]))
+
+	def _excess(self, there: Books, print_now: str) -> str:
+		"""Why the Sales Order that is to be invoiced takes more stock than was sold: the mapping was corrected since. '' = it
+		does not, or a person changed it: then it only has to carry enough."""
+		row = frappe._dict(self.row, **self.links)
+		if not there.order or there.order.draft or there.invoice or row.reason_code == RELEASED:
+			return ""
+		name = there.order.name
+		facts = frappe.db.get_value("Sales Order", name, ["amended_from", "per_delivered", "per_billed"])
+		quantities = frappe.get_all("Sales Order Item", filters={"parent": name}, pluck="qty")
+		booked = sorted(units for units in self.units.values() if units > 0)
+		if row.booked_fingerprint != print_now or any(facts) or sorted(quantities) != booked:
+			return ""
+		return inbox.too_much(name, carried.excess(row, self.order, self._todays_lines()))
 
 	def _short(self, there: Books) -> str:
 		"""Why the order holds stock although submitted documents carry it: a person changed them, or the mapping was

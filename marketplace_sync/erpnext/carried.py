@@ -48,14 +48,27 @@ def covers(row: frappe._dict, order: RemoteOrder, lines: Sequence[Resolved]) -> 
 	return not _rest(row, order, lines, _carried(row.sales_order or "", row.sales_invoice or ""))
 
 
+def excess(row: frappe._dict, order: RemoteOrder, lines: Sequence[Resolved]) -> list[str]:
+	"""The items of which the Sales Order of `row` carries more than was sold by these lines."""
+	stocked = {
+		key: qty
+		for key, qty in _carried(row.sales_order, "").items()
+		if frappe.get_cached_value("Item", key[0], "is_stock_item")
+	}
+	return inbox.excess_of(order, lines, stocked, has_left=bool(row.has_left), decimals=_decimals())
+
+
+def _decimals() -> int:
+	return frappe.get_precision("Sales Order Item", "conversion_factor")
+
+
 def _rest(
 	row: frappe._dict,
 	order: RemoteOrder,
 	lines: Sequence[Resolved],
 	carried: Mapping[tuple[str, str], Decimal],
 ) -> dict[tuple[str, str], Decimal]:
-	decimals = frappe.get_precision("Sales Order Item", "conversion_factor")
-	return inbox.rest_of(order, lines, carried, has_left=bool(row.has_left), decimals=decimals)
+	return inbox.rest_of(order, lines, carried, has_left=bool(row.has_left), decimals=_decimals())
 
 
 def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:

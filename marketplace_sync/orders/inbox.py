@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 from marketplace_sync.availability import held
 from marketplace_sync.connectors.http import is_interrupt
@@ -534,7 +534,7 @@ def rest_of(
 	needed = holds_of(order, certain, booked=False, has_left=has_left)
 	rest = dict(needed)
 	if carried:
-		least = [replace(line, parts=_rounded_down(line.parts, decimals)) for line in certain]
+		least = [replace(line, parts=_rounded(line.parts, decimals, ROUND_DOWN)) for line in certain]
 		rest = uncarried(holds_of(order, least, booked=False, has_left=has_left), carried)
 	for key, qty in held_all.items():
 		# What a line that can't be resolved goes on holding is a rest already.
@@ -545,9 +545,42 @@ def rest_of(
 	return rest
 
 
-def _rounded_down(parts: Mapping[str, Decimal], decimals: int) -> dict[str, Decimal]:
+def excess_of(
+	order: RemoteOrder,
+	lines: Sequence[Resolved],
+	carried: Mapping[tuple[str, str], Decimal],
+	*,
+	has_left: bool,
+	decimals: int = FLOAT_DECIMALS,
+) -> list[str]:
+	"""The items, which keep stock, of which submitted documents carry more than was sold by these lines, in whichever
+	warehouse; the other side of `rest_of`."""
+	units = units_of(order, has_left)
+	sold = [one for one in lines if units[one.line.line_id] > 0]
+	if any(one.problem for one in sold):
+		return []  # of what it is nobody knows
+	left: dict[str, Decimal] = {}
+	for (item, _warehouse), qty in carried.items():
+		left[item] = left.get(item, Decimal(0)) + qty
+	for one in sold:
+		for item, each in _rounded(one.parts, decimals, ROUND_UP).items():
+			left[item] = left.get(item, Decimal(0)) - each * units[one.line.line_id]
+	return sorted(item for item, qty in left.items() if qty > 0)
+
+
+def too_much(sales_order: str, items: Sequence[str]) -> str:
+	"""What a person is told of a Sales Order that takes more of these items than was sold; '' = of none."""
+	return (
+		f"{sales_order} has more units of {', '.join(items)} than were sold by today's mapping: amend it, or cancel it and"
+		" press Retry to book the order again."
+		if items
+		else ""
+	)
+
+
+def _rounded(parts: Mapping[str, Decimal], decimals: int, rounding: str) -> dict[str, Decimal]:
 	last = Decimal(1).scaleb(-decimals)
-	return {item: each.quantize(last, ROUND_DOWN) for item, each in parts.items()}
+	return {item: each.quantize(last, rounding) for item, each in parts.items()}
 
 
 def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:

@@ -211,9 +211,10 @@ class _Work:
 		lines = inbox.resolve_again(
 			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
 		)
-		if self._is_remapped(lines):
-			return self._hold_what_is_sold()
 		print_now = booked_fingerprint(order, units)
+		excess = self._excess(lines) if row.booked_fingerprint == print_now else ""
+		if self._is_remapped(lines) or (excess and not has_left):
+			return self._hold_what_is_sold()
 		goal = target(self.rules, row.furthest, order.status, has_left)
 		todo = plan(
 			order, goal, books, units=units, has_left=has_left,
@@ -225,12 +226,16 @@ class _Work:
 		if Step.UNDO in todo.steps:
 			rest = {}
 			self._undo()
-		elif rest:
-			# An invoice made of it would have too few units as well.
+		elif rest or excess:
+			# An invoice made of it would have as few units, or as many.
 			todo = replace(
 				Plan() if Step.INVOICE in todo.steps else todo,
 				problem=todo.problem
-				or short_of(row.sales_order or row.sales_invoice, CLOSED if self._is_closed() else "", rest),
+				or (
+					short_of(row.sales_order or row.sales_invoice, CLOSED if self._is_closed() else "", rest)
+					if rest
+					else excess
+				),
 			)
 		problem = todo.problem
 		making = {Step.ORDER, Step.INVOICE} & set(todo.steps)
@@ -268,6 +273,23 @@ class _Work:
 			return False
 		carried = _carried(self.ledger, row.sales_order, "")
 		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left)))
+
+	def _excess(self, lines: list[Resolved]) -> str:
+		"""Why the Sales Order that is to be invoiced takes more stock than was sold: the mapping was corrected since. '' = it
+		does not, or a person changed it: then it only has to carry enough."""
+		row, name = self.row, self.row.sales_order
+		if not name or row.sales_invoice or self.released or self._is_changed_by_hand():
+			return ""
+		carried = _carried(self.ledger, name, "")
+		return inbox.too_much(name, inbox.excess_of(self.order, lines, carried, has_left=bool(row.has_left)))
+
+	def _is_changed_by_hand(self) -> bool:
+		return bool(
+			self.site.db.rows(
+				"SELECT 1 FROM `tabSales Order` WHERE name = %s AND modified IS NOT NULL",
+				(self.row.sales_order,),
+			)
+		)
 
 	def _hold_what_is_sold(self) -> str:
 		"""In a transaction of its own: what follows may be refused. The order is due again at once."""

@@ -335,6 +335,9 @@ class Ledger:
 				(name,),
 			)
 			self._insert_order_rows(document, lines)
+			self.db.execute(
+				"UPDATE `tabSales Order` SET modified = %s WHERE name = %s", (self._timestamp(), name)
+			)
 			self._tell_booking(name)
 
 	def _tell_booking(self, order: str) -> None:

@@ -537,6 +537,77 @@ class TestMappingCorrected(OrderCase):
 		self.assert_done(self.book(self.again(order, S.READY_TO_SHIP)), Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (47, 0)))
 
+	def boxed(self) -> tuple[Any, frappe._dict]:
+		"""24 units are reserved, for two boxes; two single units were sold in truth."""
+		box = utils.item(quantity=100, uoms=[{"uom": "Box", "conversion_factor": 12}])
+		self.right = box
+		frappe.db.set_value("Marketplace Listing", {"store": self.store}, {"item": box, "uom": "Box"})
+		order = self.order(S.OPEN, line(self.sku, 2))
+		row = self.book(order)
+		self.assertEqual(self.stock(box), (100, 24))
+		frappe.db.set_value("Marketplace Listing", {"store": self.store}, "uom", "")
+		frappe.db.commit()
+		return order, row
+
+	def test_corrected_to_fewer_units(self) -> None:
+		order, first = self.boxed()
+		site = FrappeSite()
+		inbox.look_again(site.db, site.now(), items=[self.right])
+		booking.book_due(self.store)
+		row = self.row(first.name)
+		self.assert_done(row, Sales_Order=1)
+		self.assertEqual((self.stock(self.right), self.held(row.name)), ((100, 2), 0))
+		again = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(again, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((again.sales_order, self.stock(self.right)), (row.sales_order, (98, 0)))
+
+	def test_corrected_to_fewer_units_after_it_had_left_is_for_a_person(self) -> None:
+		order, first = self.boxed()
+		row = self.book(self.again(order, S.SHIPPED))
+		self.assert_attention(row, first.sales_order, "more units", self.right)
+		self.assertEqual((row.sales_order, self.documents(row.name)), (first.sales_order, {"Sales Order": 1}))
+
+	def test_corrected_to_an_item_that_keeps_no_stock(self) -> None:
+		self.right = utils.item(is_stock_item=0)
+		order, _row = self.booked()
+		row = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual(self.stock(), (100, 0))
+
+	def test_a_component_that_is_removed_from_a_bundle(self) -> None:
+		bundle = utils.item(is_stock_item=0)
+		doc = frappe.get_doc(
+			doctype="Product Bundle",
+			new_item_code=bundle,
+			items=[{"item_code": self.item, "qty": 1}, {"item_code": self.right, "qty": 1}],
+		).insert()
+		self.map_to(bundle)
+		order = self.order(S.OPEN, line(self.sku, 2))
+		self.book(order)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 2), (50, 2)))
+		frappe.delete_doc("Product Bundle Item", doc.items[1].name)
+		frappe.db.commit()
+		self.assert_done(self.book(self.again(order, S.READY_TO_SHIP)), Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((98, 0), (50, 0)))
+
+	def test_a_gift_that_a_person_added_stays(self) -> None:
+		item = frappe.get_doc("Item", self.right)
+		item.append("item_defaults", {"company": utils.COMPANY, "default_warehouse": SHOP})
+		item.save()
+		order = self.order(S.OPEN, line(self.sku, 2))
+		row = self.book(order)
+		items = frappe.get_doc("Sales Order", row.sales_order).items
+		day = str(items[0].delivery_date)
+		kept = {"docname": items[0].name, "item_code": self.item, "qty": 2, "rate": items[0].rate, "uom": items[0].uom,
+			"conversion_factor": 1, "delivery_date": day}  # fmt: skip
+		gift = {"item_code": self.right, "qty": 1, "rate": 0, "uom": items[0].uom, "conversion_factor": 1,
+			"delivery_date": day, "warehouse": SHOP}  # fmt: skip
+		update_child_qty_rate("Sales Order", json.dumps([kept, gift]), row.sales_order)
+		frappe.db.commit()
+		again = self.book(self.again(order, S.READY_TO_SHIP))
+		self.assert_done(again, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((again.sales_order, self.stock(self.right)), (row.sales_order, (49, 0)))
+
 	def test_held_when_it_cannot_be_booked_anew(self) -> None:
 		self.right = utils.item()
 		order, first = self.booked()
@@ -579,8 +650,9 @@ class TestMappingCorrected(OrderCase):
 		new = frappe.copy_doc(old)
 		new.docstatus, new.amended_from = 0, old.name
 		new.insert().submit()
-		self.map_to(self.right)
 		frappe.db.commit()
+		booking.book(row.name)
+		self.map_to(self.right)
 		booking.book(row.name)
 		row = self.row(row.name)
 		self.assert_attention(row, new.name, self.right)

@@ -845,3 +845,22 @@ def test_what_erpnext_rounds_is_no_rest(each: str, units: int, carried: str, res
 	there = {key: Decimal(carried)} if carried else {}
 	found = inbox.rest_of(an_order(line.line), [line], there, has_left=False)
 	assert found == ({key: Decimal(rest)} if rest else {})
+
+
+@pytest.mark.parametrize(
+	("each", "units", "carried", "excess"),
+	[
+		("0.3333", 100, "33.4", []),
+		("0.3333", 100, "33.5", ["A"]),
+		("1", 2, "2", []),
+		("1", 2, "24", ["A"]),
+		("", 2, "2", ["A"]),
+	],
+)
+def test_what_erpnext_rounds_is_no_excess(each: str, units: int, carried: str, excess: list[str]):
+	parts = {"A": Decimal(each)} if each else {}
+	line = Resolved(a_line("A", units), item="A", warehouse=WAREHOUSE, parts=parts)
+	there = {("A", "Another"): Decimal(carried)}
+	assert inbox.excess_of(an_order(line.line), [line], there, has_left=False) == excess
+	line.problem = "SKU 'A' is no item here"
+	assert inbox.excess_of(an_order(line.line), [line], there, has_left=False) == []

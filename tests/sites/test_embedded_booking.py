@@ -600,6 +600,41 @@ def test_what_is_ordered_follows_a_mapping_that_is_corrected_without_news():
 	assert (bins(seller)["A"], bins(seller)["B"]) == ((10, 0), (10, 2))
 
 
+def pack_sold_as(status: S) -> Seller:
+	"""Six A are reserved, for two packs; two A were sold in truth."""
+	seller = Seller()
+	Ledger(seller.site).add_bundle("PACK", {"A": 3})
+	seller.set("Marketplace Listing", seller.listings["A"], seller_sku="SKU-X", item="PACK", mapped_by="User")
+	book(seller, step(S.OPEN, a_line("SKU-X", 2)))
+	assert bins(seller)["A"] == (10, 6)
+	remap(seller, "A")
+	seller.receive(step(status, a_line("SKU-X", 2), number=1))
+	return seller
+
+
+def test_a_mapping_that_is_corrected_to_fewer_units():
+	seller = pack_sold_as(S.OPEN)
+	book(seller)
+	assert bins(seller)["A"] == (10, 2)
+	book(seller, step(S.READY_TO_SHIP, a_line("SKU-X", 2), number=5))
+	assert bins(seller)["A"] == (8, 0)
+
+
+def test_a_mapping_that_is_corrected_to_fewer_units_after_the_goods_had_left_is_for_a_person():
+	seller = pack_sold_as(S.SHIPPED)
+	assert book(seller) == BookReport(attention=1)
+	assert "more units of A than were sold" in seller.row("O-1", "reason")[0]
+	assert bins(seller)["A"] == (10, 6), "no invoice is made of it"
+
+
+def test_what_a_person_adds_to_a_sales_order_stays():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 3)))
+	Ledger(seller.site).update_order(seller.row("O-1", "sales_order")[0], [Line("A", 4, WAREHOUSE)])
+	assert book(seller) == BookReport(booked=1)
+	assert bins(seller)["A"] == (10, 4)
+
+
 def test_what_is_only_held_follows_a_bundle_that_is_edited():
 	seller = Seller(order_preset="Accurate style")
 	Ledger(seller.site).add_bundle("PAIR", {"A": 1})
