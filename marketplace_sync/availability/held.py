@@ -51,7 +51,9 @@ def holds_of_orders(db: Database, orders: Collection[str]) -> dict[str, dict[tup
 			f" WHERE marketplace_order IN ({marks(piece)})",
 			piece,
 		):
-			found.setdefault(order, {})[item, warehouse] = Decimal(repr(float(qty)))
+			holds = found.setdefault(order, {})
+			# Two rows have one key once two items, or two warehouses, were merged.
+			holds[item, warehouse] = holds.get((item, warehouse), Decimal(0)) + Decimal(repr(float(qty)))
 	return found
 
 

@@ -28,6 +28,13 @@ def test_orders_of_all_stores_add_up():
 	assert held.held_items(seller.db, [ONE, "nobody"]) == {"A", "B"}
 
 
+def test_what_is_held_of_two_items_that_are_merged_adds_up():
+	seller = Seller()
+	held.hold(seller.db, "S", {ONE: {("A", WAREHOUSE): Decimal(2), ("B", WAREHOUSE): Decimal(3)}})
+	seller.db.execute("UPDATE `tabMarketplace Held Qty` SET item_code = 'A'")
+	assert held.holds_of_orders(seller.db, [ONE]) == {ONE: {("A", WAREHOUSE): Decimal(5)}}
+
+
 def test_holding_again_takes_the_place_of_what_was_held():
 	seller = Seller()
 	held.hold(seller.db, "S", {ONE: {("A", WAREHOUSE): Decimal(5)}, TWO: {("A", WAREHOUSE): Decimal(1)}})
