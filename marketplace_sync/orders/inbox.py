@@ -831,8 +831,9 @@ def look_again(db: Database, now: float, stores: Collection[str] = (), items: Co
 	for piece in pieces(sorted(items)):
 		names += db.rows(
 			f"SELECT DISTINCT o.name FROM `tab{ITEM}` i JOIN `tab{ORDER}` o ON o.name = i.parent"
-			f" WHERE i.item IN ({marks(piece)}) AND o.state = '{UP_TO_DATE}'"
-			" AND (o.holding = 1 OR COALESCE(o.sales_order, '') <> '' AND COALESCE(o.sales_invoice, '') = '')",
+			# What waits may be booked right now, by what was read before the change: its row is waited for below.
+			f" WHERE i.item IN ({marks(piece)}) AND (o.state <> '{UP_TO_DATE}' OR o.holding = 1"
+			" OR COALESCE(o.sales_order, '') <> '' AND COALESCE(o.sales_invoice, '') = '')",
 			piece,
 		)
 	return db.update_many(

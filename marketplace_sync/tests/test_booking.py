@@ -551,8 +551,7 @@ class TestMappingCorrected(OrderCase):
 
 	def test_corrected_to_fewer_units(self) -> None:
 		order, first = self.boxed()
-		site = FrappeSite()
-		inbox.look_again(site.db, site.now(), items=[self.right])
+		self.look_again()
 		booking.book_due(self.store)
 		row = self.row(first.name)
 		self.assert_done(row, Sales_Order=1)
@@ -622,6 +621,32 @@ class TestMappingCorrected(OrderCase):
 		self.assertEqual(booking.book(row.name), "Up to Date")
 		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual((self.stock(), self.stock(self.right), self.held(row.name)), ((100, 0), (3, 0), 0))
+
+	def test_corrected_while_the_order_is_booked(self) -> None:
+		(name,) = self.receive(self.order(S.OPEN, line(self.sku, 2)))
+		looking = threading.Thread(target=self.look_again)
+		checkpoint = FrappeSite.checkpoint
+
+		def correct(site: FrappeSite, at: str) -> None:
+			checkpoint(site, at)
+			if at == "booking: Sales Order" and not looking.ident:
+				with other_connection():
+					self.map_to(self.right)
+				looking.start()
+				looking.join(1)  # it waits for the order's row
+
+		with patch.object(FrappeSite, "checkpoint", correct):
+			booking.book_due(self.store)
+		looking.join(30)
+		booking.book_due(self.store)
+		self.assert_done(self.row(name), Sales_Order=1)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (50, 2)))
+
+	def look_again(self) -> None:
+		with other_connection():
+			site = FrappeSite()
+			inbox.look_again(site.db, site.now(), items=[self.item, self.right])
+			frappe.db.commit()
 
 	def test_what_is_paid_or_has_left_is_for_a_person(self) -> None:
 		for status in (S.READY_TO_SHIP, S.SHIPPED):
