@@ -368,8 +368,9 @@ class _Work:
 		if Step.UNDO in todo.steps:
 			short = ""
 		elif short:
-			# An invoice made of it would have as few units, or as many.
-			todo = replace(Plan() if Step.INVOICE in todo.steps else todo, problem=todo.problem or short)
+			# An invoice made of it would have as few units, or as many; and a draft is not to be submitted.
+			problem = short if before.invoice and before.invoice.draft else todo.problem or short
+			todo = replace(Plan() if Step.INVOICE in todo.steps else todo, problem=problem)
 		if Step.PAYMENT in todo.steps and CLEARING not in self.books.accounts.by_purpose:
 			# The documents before it are right without it.
 			todo = replace(_without(todo, Step.PAYMENT), problem=str(Unmapped(CLEARING)))
@@ -665,7 +666,7 @@ class _Work:
 
 		Where the order holds something beside it, a person changed it, or this was found before: `_short` says so.
 		"""
-		if not there.order or there.order.draft or there.invoice or self.row.holding:
+		if not self._is_to_be_invoiced(there) or self.row.holding:
 			return False
 		if self.row.reason_code == RELEASED:
 			return False  # nothing is held for it, whatever its documents carry
@@ -674,11 +675,16 @@ class _Work:
 		# Out of what a person made of it the goods have left, or are invoiced: ERPNext says so when it comes to that.
 		return not any(frappe.db.get_value("Sales Order", there.order.name, ["per_delivered", "per_billed"]))
 
+	def _is_to_be_invoiced(self, there: Books) -> bool:
+		"""The Sales Order is submitted, and what there is of an invoice is our draft."""
+		final = there.invoice and (not there.invoice.draft or self._is_amended_draft(there))
+		return bool(there.order and not there.order.draft and not final)
+
 	def _excess(self, there: Books, print_now: str) -> str:
 		"""Why the Sales Order that is to be invoiced takes more stock than was sold: the mapping was corrected since. '' = it
 		does not, or a person changed it: then it only has to carry enough."""
 		row = frappe._dict(self.row, **self.links)
-		if not there.order or there.order.draft or there.invoice or row.reason_code == RELEASED:
+		if not self._is_to_be_invoiced(there) or row.reason_code == RELEASED:
 			return ""
 		name = there.order.name
 		facts = frappe.db.get_value("Sales Order", name, ["amended_from", "per_delivered", "per_billed"])
@@ -686,7 +692,8 @@ class _Work:
 		booked = sorted(units for units in self.units.values() if units > 0)
 		if row.booked_fingerprint != print_now or any(facts) or sorted(quantities) != booked:
 			return ""
-		return inbox.too_much(name, carried.excess(row, self.order, self._todays_lines()))
+		told = inbox.too_much(name, carried.excess(row, self.order, self._todays_lines()))
+		return told and told + self._draft_first(there)
 
 	def _short(self, there: Books) -> str:
 		"""Why the order holds stock although submitted documents carry it: a person changed them, or the mapping was
@@ -700,7 +707,13 @@ class _Work:
 		if not rest:
 			return ""
 		status = there.order and frappe.db.get_value("Sales Order", carrier, "status")
-		return short_of(carrier, status if status in carried.NOT_RESERVING else "", rest)
+		return short_of(carrier, status if status in carried.NOT_RESERVING else "", rest) + self._draft_first(
+			there
+		)
+
+	def _draft_first(self, there: Books) -> str:
+		draft = there.invoice and there.invoice.draft
+		return f" Delete {there.invoice.name}, the draft that was made of it, first." if draft else ""
 
 	def _unheld(self) -> str:
 		"""Why stock of an order for which there is nothing to book yet can't be held either; its lines and holds follow

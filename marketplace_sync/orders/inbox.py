@@ -833,7 +833,8 @@ def look_again(db: Database, now: float, stores: Collection[str] = (), items: Co
 			f"SELECT DISTINCT o.name FROM `tab{ITEM}` i JOIN `tab{ORDER}` o ON o.name = i.parent"
 			# What waits may be booked right now, by what was read before the change: its row is waited for below.
 			f" WHERE i.item IN ({marks(piece)}) AND (o.state <> '{UP_TO_DATE}' OR o.holding = 1"
-			" OR COALESCE(o.sales_order, '') <> '' AND COALESCE(o.sales_invoice, '') = '')",
+			" OR COALESCE(o.sales_order, '') <> '' AND NOT EXISTS"
+			" (SELECT 1 FROM `tabSales Invoice` s WHERE s.name = o.sales_invoice AND s.docstatus = 1))",
 			piece,
 		)
 	return db.update_many(

@@ -642,6 +642,36 @@ class TestMappingCorrected(OrderCase):
 		self.assert_done(self.row(name), Sales_Order=1)
 		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (50, 2)))
 
+	def draft_invoices(self) -> None:
+		rule = {"parent": self.store, "action": "Sales Invoice with Stock Update"}
+		frappe.db.set_value("Marketplace Order Rule", rule, "draft", 1)
+		self.addCleanup(frappe.db.set_value, "Marketplace Order Rule", rule, "draft", 0)
+		frappe.db.commit()
+
+	def test_a_draft_invoice_is_made_anew(self) -> None:
+		self.draft_invoices()
+		first = self.book(self.order(S.READY_TO_SHIP, line(self.sku, 2)))
+		self.assertEqual(self.stock(), (100, 2))
+		self.map_to(self.right)
+		self.look_again()
+		booking.book_due(self.store)
+		row = self.row(first.name)
+		self.assert_done(row, Sales_Order=1, Sales_Invoice=1)
+		self.assertEqual((self.stock(), self.stock(self.right)), ((100, 0), (50, 2)))
+		frappe.get_doc("Sales Invoice", row.sales_invoice).submit()
+		frappe.db.commit()
+		self.assertEqual((self.stock(self.right), self.held(row.name)), ((48, 0), 0))
+
+	def test_beside_a_draft_invoice_after_it_had_left(self) -> None:
+		self.draft_invoices()
+		row = self.book(self.order(S.DELIVERED, line(self.sku, 2)))
+		self.map_to(self.right)
+		for _time in range(2):
+			booking.book(row.name)
+			row = self.row(row.name)
+			self.assert_attention(row, row.sales_order, self.right, f"Delete {row.sales_invoice}")
+			self.assertEqual((self.stock(), self.held(row.name)), ((100, 2), 2))
+
 	def look_again(self) -> None:
 		with other_connection():
 			site = FrappeSite()
