@@ -31,9 +31,10 @@ def settle(
 	`row` is the Marketplace Order with the documents that are its own now, locked by the caller; the flags in it follow.
 	"""
 	released = row.reason_code == inbox.RELEASED
+	before = held.holds_of_orders(site.db, [row.name]).get(row.name, {})
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
 	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=bool(row.has_left))
-	rest = {} if released else _rest(row, order, lines, carried)
+	rest = {} if released else _rest(row, order, lines, carried, before)
 	held.hold(site.db, store.name, {row.name: rest})
 	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
 	frappe.db.sql(
@@ -45,7 +46,7 @@ def settle(
 
 def covers(row: frappe._dict, order: RemoteOrder, lines: Sequence[Resolved]) -> bool:
 	"""Whether the documents of `row` carry all that the order, with these lines, needs."""
-	return not _rest(row, order, lines, _carried(row.sales_order or "", row.sales_invoice or ""))
+	return not _rest(row, order, lines, _carried(row.sales_order or "", row.sales_invoice or ""), {})
 
 
 def excess(row: frappe._dict, order: RemoteOrder, lines: Sequence[Resolved]) -> list[str]:
@@ -67,8 +68,11 @@ def _rest(
 	order: RemoteOrder,
 	lines: Sequence[Resolved],
 	carried: Mapping[tuple[str, str], Decimal],
+	before: Mapping[tuple[str, str], Decimal],
 ) -> dict[tuple[str, str], Decimal]:
-	return inbox.rest_of(order, lines, carried, has_left=bool(row.has_left), decimals=_decimals())
+	return inbox.rest_of(
+		order, lines, carried, has_left=bool(row.has_left), before=before, decimals=_decimals()
+	)
 
 
 def _carried(sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:

@@ -523,10 +523,12 @@ def rest_of(
 	carried: Mapping[tuple[str, str], Decimal],
 	*,
 	has_left: bool,
+	before: Mapping[tuple[str, str], Decimal],
 	decimals: int = FLOAT_DECIMALS,
 ) -> dict[tuple[str, str], Decimal]:
 	"""(item, warehouse) -> stock units that the order holds beside submitted documents which carry so much.
 
+	`before` is what it held until now.
 	`decimals` are those of a document's quantities: ERPNext rounds what is in one unit of the listing to them, either way.
 	"""
 	held_all = holds_of(order, lines, booked=False, has_left=has_left)
@@ -541,7 +543,8 @@ def rest_of(
 		if kept := qty - needed.get(key, Decimal(0)):
 			rest[key] = rest.get(key, Decimal(0)) + kept
 	if carried and order.status in BACK:
-		return {}  # what was booked is what had left
+		# What was booked, or held beside it, is what had left.
+		return {key: min(qty, before[key]) for key, qty in rest.items() if key in before}
 	return rest
 
 

@@ -97,14 +97,19 @@ def changed_by_hand(ledger: Ledger, sales_order: str) -> None:
 		(sales_order,),
 	):
 		order = site.connector(store).parse_order(json.loads(snapshot))
+		before = _held(site, name)
 		lines = inbox.resolve_again(site, site.store(store), name, order, booked=False, has_left=bool(left))
 		carried = _carried(ledger, sales_order, invoice or "")
-		rest = inbox.rest_of(order, lines, carried, has_left=bool(left))
+		rest = inbox.rest_of(order, lines, carried, has_left=bool(left), before=before)
 		held.hold(site.db, store, {name: rest})
 		site.db.execute(
 			f"UPDATE `tab{ORDER}` SET stock_booked = %s, holding = %s, state = %s, due_at = 0, attempts = 0 WHERE name = %s",
 			(int(bool(carried) and not rest), int(bool(rest)), WAITING, name),
 		)
+
+
+def _held(site: EmbeddedSite, name: str) -> dict[tuple[str, str], Decimal]:
+	return held.holds_of_orders(site.db, [name]).get(name, {})
 
 
 def _carried(ledger: Ledger, sales_order: str, sales_invoice: str) -> dict[tuple[str, str], Decimal]:
@@ -208,6 +213,7 @@ class _Work:
 			Paper(row.sales_order) if row.sales_order else None,
 			Paper(row.sales_invoice) if row.sales_invoice else None,
 		)
+		before = _held(self.site, row.name)
 		lines = inbox.resolve_again(
 			self.site, self.store, row.name, order, booked=bool(row.stock_booked), has_left=has_left
 		)
@@ -222,7 +228,7 @@ class _Work:
 		)  # fmt: skip
 		if self.released:
 			todo = Plan(remark=row.reason)
-		rest = self._rest(lines, has_left)
+		rest = self._rest(lines, before)
 		if Step.UNDO in todo.steps:
 			rest = {}
 			self._undo()
@@ -272,7 +278,7 @@ class _Work:
 		if not row.sales_order or row.sales_invoice or row.holding or self.released:
 			return False
 		carried = _carried(self.ledger, row.sales_order, "")
-		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left)))
+		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left), before={}))
 
 	def _excess(self, lines: list[Resolved]) -> str:
 		"""Why the Sales Order that is to be invoiced takes more stock than was sold: the mapping was corrected since. '' = it
@@ -300,13 +306,15 @@ class _Work:
 			)
 		return WAITING
 
-	def _rest(self, lines: list[Resolved], has_left: bool) -> dict[tuple[str, str], Decimal]:
-		"""What the order holds although it is booked, for a person changed the documents."""
+	def _rest(
+		self, lines: list[Resolved], before: Mapping[tuple[str, str], Decimal]
+	) -> dict[tuple[str, str], Decimal]:
+		"""What the order, which held `before`, holds although it is booked, for a person changed the documents."""
 		row = self.row
 		if self.released or not (row.holding and (row.sales_order or row.sales_invoice)):
 			return {}
 		carried = _carried(self.ledger, row.sales_order, row.sales_invoice)
-		return inbox.rest_of(self.order, lines, carried, has_left=has_left)
+		return inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left), before=before)
 
 	def _is_closed(self) -> bool:
 		return bool(

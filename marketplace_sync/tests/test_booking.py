@@ -1109,6 +1109,16 @@ class TestPeople(OrderCase):
 		self.assert_done(self.row(row.name), Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual(self.available(), 90)
 
+	def test_fewer_units_by_update_items_stay_held_when_a_part_comes_back(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		self.update_items(row.sales_order, 1)
+		order = self.again(order, S.SHIPPED)
+		self.book(order)
+		row = self.book(self.again(order, S.RETURNED, lines=[line(self.item, 4, returned=1)]))
+		self.assert_attention(row, row.sales_order, self.item)
+		self.assertEqual((self.held(row.name), self.available()), (3, 96))
+
 	def test_fewer_units_of_an_item_that_is_not_found_any_more(self) -> None:
 		row = self.book(self.order(S.OPEN, line(self.item, 4)))
 		self.update_items(row.sales_order, 1)

@@ -843,7 +843,18 @@ def test_what_erpnext_rounds_is_no_rest(each: str, units: int, carried: str, res
 	key = ("A", WAREHOUSE)
 	line = Resolved(a_line("A", units), item="A", warehouse=WAREHOUSE, parts={"A": Decimal(each)})
 	there = {key: Decimal(carried)} if carried else {}
-	found = inbox.rest_of(an_order(line.line), [line], there, has_left=False)
+	found = inbox.rest_of(an_order(line.line), [line], there, has_left=False, before={})
+	assert found == ({key: Decimal(rest)} if rest else {})
+
+
+@pytest.mark.parametrize(("carried", "before", "rest"), [(3, 0, 0), (1, 2, 2), (1, 0, 0)])
+def test_of_what_came_back_no_more_is_held_than_before(carried: int, before: int, rest: int):
+	"""A unit was cancelled in time; cancelled as a whole after it left, the order has it again."""
+	key = ("A", WAREHOUSE)
+	line = Resolved(a_line("A", 4, cancelled=1), item="A", warehouse=WAREHOUSE, parts={"A": Decimal(1)})
+	order = an_order(line.line, status=S.CANCELLED)
+	held = {key: Decimal(before)} if before else {}
+	found = inbox.rest_of(order, [line], {key: Decimal(carried)}, has_left=True, before=held)
 	assert found == ({key: Decimal(rest)} if rest else {})
 
 

@@ -279,6 +279,16 @@ def test_units_that_a_person_takes_out_of_the_sales_order_are_held():
 	assert "has fewer units of A than the order" in seller.row("O-1", "reason")[0]
 
 
+def test_units_that_a_person_took_out_stay_held_when_others_come_back():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 4)))
+	Ledger(seller.site).update_order(seller.row("O-1", "sales_order")[0], [Line("A", 1, WAREHOUSE)])
+	book(seller, step(S.SHIPPED, a_line("A", 4), number=3))
+	for number in (4, 5):
+		book(seller, step(S.RETURNED, a_line("A", 4, returned=1), number=number, note=f"{number}"))
+		assert seller.held() == {("A", WAREHOUSE): 3}
+
+
 def test_an_unknown_sku_waits_with_its_hold_and_is_booked_once_it_is_mapped():
 	seller = Seller()
 	order = step(S.OPEN, a_line("A", 2), a_line("NOPE", 1, number=77))
