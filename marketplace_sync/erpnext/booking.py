@@ -684,13 +684,15 @@ class _Work:
 		"""Why the Sales Order that is to be invoiced takes more stock than was sold: the mapping was corrected since. '' = it
 		does not, or a person changed it: then it only has to carry enough."""
 		row = frappe._dict(self.row, **self.links)
-		if not self._is_to_be_invoiced(there) or row.reason_code == RELEASED:
+		if row.booked_fingerprint != print_now or row.reason_code == RELEASED:
+			return ""
+		if not self._is_to_be_invoiced(there):
 			return ""
 		name = there.order.name
 		facts = frappe.db.get_value("Sales Order", name, ["amended_from", "per_delivered", "per_billed"])
 		quantities = frappe.get_all("Sales Order Item", filters={"parent": name}, pluck="qty")
 		booked = sorted(units for units in self.units.values() if units > 0)
-		if row.booked_fingerprint != print_now or any(facts) or sorted(quantities) != booked:
+		if any(facts) or sorted(quantities) != booked:
 			return ""
 		told = inbox.too_much(name, carried.excess(row, self.order, self._todays_lines()))
 		return told and told + self._draft_first(there)
