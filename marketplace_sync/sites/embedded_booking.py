@@ -8,6 +8,7 @@ documents that a person shall submit are left out.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
