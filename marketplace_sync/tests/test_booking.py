@@ -1412,7 +1412,7 @@ class TestWorkers(OrderCase):
 
 	def test_what_is_never_settled_is_said_and_waits(self) -> None:
 		(name,) = self.receive(self.order(S.OPEN))
-		with patch.object(booking._Work, "_is_remapped", return_value=True):
+		with patch.object(booking._Work, "_is_taken_up_again", return_value=True):
 			self.assertFalse(booking.book_due(self.store).more)
 		self.assert_attention(self.row(name), "changed each time")
 		self.assertEqual(self.retry(name), "Up to Date")
