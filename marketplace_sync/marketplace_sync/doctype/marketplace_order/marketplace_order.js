@@ -90,6 +90,10 @@ function show_state(frm, details) {
 		headline = __("Nothing is booked: the store's Status Table asks for nothing at {0}.", [status]);
 	}
 	if (doc.state === "Up to Date" && doc.reason) headline += `<br>${lines_of(doc.reason)}`;
+	// What the table leaves as a draft is booked as it asks; the books have it once a person submits it.
+	const drafts = doc.state === "Up to Date" ? documents.filter((one) => one.docstatus === 0) : [];
+	if (drafts.length)
+		headline = `<b>${__("Check and submit: {0}", [drafts.map(document_link).join(", ")])}</b><br>${headline}`;
 	const facts = [];
 	if (held) facts.push(__("Held for it, so that nobody else buys it: {0}", [held]));
 	if (held && !details.imports)
@@ -111,7 +115,7 @@ function show_state(frm, details) {
 		.join("");
 	const wrapper = frm.fields_dict.state_html.$wrapper;
 	wrapper.html(`
-		<div class="alert alert-${kinds[doc.state] || "info"} mb-2">
+		<div class="alert alert-${drafts.length ? "warning" : kinds[doc.state] || "info"} mb-2">
 			<div>${headline}</div>
 			${problems && doc.state === "Needs Attention" ? `<ul class="mb-0">${problems}</ul>` : ""}
 			<div class="order-cures mt-2"></div>
@@ -130,20 +134,22 @@ function show_state(frm, details) {
 // A reason may be about several lines of the order: one below the other.
 const lines_of = (text) => esc(text).replace(/\n/g, "<br>");
 
-function document_line(one) {
+function document_link(one) {
 	const labels = {
 		sales_order: __("Sales Order"),
 		sales_invoice: __("Sales Invoice"),
 		payment_entry: __("Payment Entry"),
 		credit_note: __("Credit Note"),
 	};
+	const link = frappe.utils.get_form_link(one.doctype, one.name);
+	return `${labels[one.what]} <a href="${esc(link)}">${esc(one.name)}</a>`;
+}
+
+function document_line(one) {
 	const colour = { 0: "red", 1: "green", 2: "gray" }[one.docstatus] || "gray";
 	const status = one.docstatus === 0 ? __("Draft") : one.docstatus === 2 ? __("Cancelled") : __(one.status);
 	const pill = one.status ? `<span class="indicator-pill ${colour} ml-1">${esc(status)}</span>` : "";
-	const link = frappe.utils.get_form_link(one.doctype, one.name);
-	return `<span class="mr-4" style="white-space: nowrap">${labels[one.what]} <a href="${esc(link)}">${esc(
-		one.name
-	)}</a>${pill}</span>`;
+	return `<span class="mr-4" style="white-space: nowrap">${document_link(one)}${pill}</span>`;
 }
 
 function cure_label(cure) {
