@@ -273,6 +273,14 @@ class TestOrders(BookingTestCase):
 				raise frappe.UniqueValidationError from error
 		frappe.db.rollback()
 
+	def test_what_the_engine_wrote_nobody_else_wrote(self) -> None:
+		(name,) = self.receive(self.order())
+		order_id = self.row(name).order_id
+		for doctype, found in ((ORDER, name), ("Marketplace Order Event", {"order_id": order_id})):
+			self.assertEqual(
+				frappe.db.get_value(doctype, found, ["owner", "modified_by"]), ("Administrator",) * 2, doctype
+			)
+
 	def test_indexes_for_what_is_asked_often(self) -> None:
 		def indexes(table: str) -> set[tuple[str, ...]]:
 			found: dict[str, list[str]] = {}
