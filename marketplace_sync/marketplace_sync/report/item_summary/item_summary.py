@@ -221,7 +221,7 @@ def _store_cells(site: FrappeSite, number: int, shown: _Shown) -> dict[str, Any]
 
 def _columns(stores: list[Store]) -> list[dict[str, Any]]:
 	columns = [
-		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 148},
+		{"fieldname": "item", "label": _("Item"), "fieldtype": "Link", "options": "Item", "width": 172},
 		{"fieldname": "item_name", "label": _("Item Name"), "fieldtype": "Data", "width": 96},
 		{
 			"fieldname": "warehouse",

@@ -83,20 +83,21 @@ def _columns() -> list[dict[str, Any]]:
 
 	return [
 		{"fieldname": "store_name", "label": _("Store"), "fieldtype": "Data", "width": 150},
-		link("payout", _("Payout"), "Marketplace Payout", 178),
+		# Ids of 18 or 19 digits differ in the last of them.
+		link("payout", _("Payout"), "Marketplace Payout", 220),
 		{"fieldname": "paid_at", "label": _("Paid At"), "fieldtype": "Date", "width": 125},
 		# Without align a column whose first cell is empty is taken for one of numbers.
 		{
 			"fieldname": "order_id",
 			"label": _("Order ID"),
 			"fieldtype": "Data",
-			"width": 165,
+			"width": 200,
 			"align": "left",
 		},
 		money("gross", _("Statement")),
 		money("held", _("Clearing")),
 		money("difference", _("Difference")),
-		{"fieldname": "problem", "label": _("Problem"), "fieldtype": "Data", "width": 420},
+		{"fieldname": "problem", "label": _("Problem"), "fieldtype": "Data", "width": 700},
 		{
 			"fieldname": "state",
 			"label": _("State", context="Payout Differences"),
