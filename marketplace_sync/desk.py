@@ -40,6 +40,7 @@ def order_details(name: str) -> dict[str, Any]:
 		"cures": _cures(order, documents),
 		"events": _events(order),
 		"held": _held(order),
+		"may_release": bool(store) and _may_write(SETTINGS, order.store),
 	}
 
 
@@ -113,7 +114,7 @@ def _lines(order: Any) -> list[dict[str, Any]]:
 
 
 def _cures(order: Any, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-	"""What a person can do about it, each with where to go: {do, what, route}."""
+	"""What a person can do about it, each with where to go: {do, what, route}; `may`: whether this one can, there."""
 	cures: list[dict[str, Any]] = []
 	if order.state != "Needs Attention":
 		return cures
@@ -131,7 +132,13 @@ def _cures(order: Any, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
 	]
 	if "account" in f"{order.reason_code} {order.reason}".lower():
 		cures.append({"do": "accounts", "what": order.store, "route": ["Form", SETTINGS, order.store]})
-	return cures
+	return [
+		{**one, "may": one["do"] not in ("map", "accounts") or _may_write(*one["route"][1:])} for one in cures
+	]
+
+
+def _may_write(doctype: str, name: str) -> bool:
+	return bool(frappe.has_permission(doctype, "write", doc=name))
 
 
 def _cures_of_line(order: Any, row: Any) -> list[dict[str, Any]]:

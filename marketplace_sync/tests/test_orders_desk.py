@@ -432,7 +432,9 @@ class TestOrders(BookingTestCase):
 			api.release_order(name)
 		self.not_importing()
 		self.assertFalse(api.order_details(name)["imports"])
+		self.assertTrue(api.order_details(name)["may_release"])
 		frappe.set_user("clerk@marketplace.test")
+		self.assertFalse(api.order_details(name)["may_release"])
 		with self.assertRaises(frappe.PermissionError):
 			api.release_order(name)
 		frappe.db.rollback()

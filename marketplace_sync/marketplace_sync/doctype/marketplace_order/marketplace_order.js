@@ -103,7 +103,12 @@ function show_state(frm, details) {
 			)
 		);
 	const came_back = doc.has_left && ["Cancelled", "Returned"].includes(doc.status);
-	if (held && (came_back || !details.imports)) frm.add_custom_button(__("Release"), () => release(frm));
+	const for_a_manager = details.cures.filter((cure) => !cure.may).map(cure_label);
+	if (held && (came_back || !details.imports)) {
+		if (details.may_release) frm.add_custom_button(__("Release"), () => release(frm));
+		else for_a_manager.push(__("Release"));
+	}
+	if (for_a_manager.length) facts.push(__("Ask a Marketplace Manager: {0}", [for_a_manager.join(", ")]));
 	if (doc.note) facts.push(`${__("Note of the Marketplace")}: ${esc(doc.note)}`);
 	if (doc.state !== "Up to Date" && doc.attempts && doc.due_at > 0)
 		facts.push(__("Tried again by itself at {0}", [marketplace_sync.time(doc.due_at)]));
@@ -123,12 +128,13 @@ function show_state(frm, details) {
 		</div>
 		${rows ? `<div class="mb-3">${rows}</div>` : ""}`);
 	const cures = wrapper.find(".order-cures");
-	for (const cure of details.cures) {
+	const mine = details.cures.filter((cure) => cure.may);
+	for (const cure of mine) {
 		$(`<button class="btn btn-default btn-xs mr-2 mb-1">${cure_label(cure)}</button>`)
 			.appendTo(cures)
 			.on("click", () => go(cure.route));
 	}
-	if (!details.cures.length) cures.remove();
+	if (!mine.length) cures.remove();
 }
 
 // A reason may be about several lines of the order: one below the other.
