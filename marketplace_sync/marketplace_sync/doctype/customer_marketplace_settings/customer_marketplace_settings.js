@@ -176,7 +176,11 @@ function show_state(frm) {
 		frm.toolbar.set_indicator();
 		const alarms = [];
 		if (!one.connected)
-			alarms.push(__("Not connected: enter the App ID and App Secret, save, then press Connect."));
+			alarms.push(
+				frm.doc.app_id && frm.doc.app_secret
+					? __("Not connected: press Connect.")
+					: __("Not connected: enter the App ID and App Secret, save, then press Connect.")
+			);
 		if (one.circuit_open) alarms.push(__("Stopped: {0}", [esc(one.circuit_reason)]));
 		if (one.blocked_until) alarms.push(`${esc(one.blocked_reason)} (${marketplace_sync.time(one.blocked_until)})`);
 		if (one.orders_error)
