@@ -75,7 +75,9 @@ def settle(
 	doubt = _doubt(site, name)
 	if trouble or ((problems or doubt) and not anyway):
 		differ = (
-			f"{len(problems)} of {len(matched)} lines differ from the books: see Problem." if problems else ""
+			f"{len(problems)} of {len(matched)} lines differ from the books: see the top of the payout's form."
+			if problems
+			else ""
 		)
 		reason = trouble or f"{differ} {doubt}".strip()
 		say_state(site, name, ATTENTION, still_cancelled(journal_entry) + reason)

@@ -39,7 +39,7 @@ frappe.listview_settings["Marketplace Payout"] = {
 						frappe.msgprint({
 							title: __("Payouts"),
 							indicator: answer.attention ? "orange" : "green",
-							message: __("{0} statements: {1} posted, {2} need attention, {3} were there already.", [
+							message: __("Statements: {0}. Posted {1}, needing attention {2}, there already {3}.", [
 								answer.seen,
 								answer.posted,
 								answer.attention,
