@@ -54,7 +54,12 @@ frappe.listview_settings["Marketplace Payout"] = {
 		);
 		list.page.add_inner_button(__("Fetch Payouts"), () =>
 			frappe.prompt(
-				[store],
+				[
+					{
+						...store,
+						description: __("Shopee's payouts of a day come once the day is over: today's come tomorrow."),
+					},
+				],
 				(values) =>
 					frappe.xcall(controller + "fetch", values).then(() =>
 						frappe.show_alert({ message: __("The statements are fetched by a worker."), indicator: "green" })
