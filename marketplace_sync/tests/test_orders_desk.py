@@ -522,6 +522,14 @@ class TestOrders(BookingTestCase):
 			frappe.get_doc(SETTINGS, self.store).save()
 		frappe.db.rollback()
 
+	def test_a_clerk_is_not_sent_where_she_may_change_nothing(self) -> None:
+		order = self.order(S.OPEN, line(self.item, 1, 1_000), amounts=[("Seller Voucher", -500, "voucher")])
+		name = self.book(order).name
+		for user, may in (("Administrator", True), ("clerk@marketplace.test", False)):
+			frappe.set_user(user)
+			cures = api.order_details(name)["cures"]
+			self.assertEqual([(cure["do"], cure["may"]) for cure in cures], [("accounts", may)], user)
+
 	def test_a_clerk_does_not_overrule_who_undid_it(self) -> None:
 		name = self.wrong()
 		frappe.db.set_value("Marketplace Order", name, "reason_code", "undone")
