@@ -28,6 +28,7 @@ from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock import diagnosis, resync
 from marketplace_sync.stock import status as store_states
+from marketplace_sync.told import told
 from marketplace_sync.wake import wake
 
 LISTING = "Marketplace Listing"
@@ -65,7 +66,9 @@ def sync_now(
 	for one in stores:
 		collect(codes or [""], store=one.name, kind=outbox.MANUAL, cause=f"Sync Now by {frappe.session.user}")
 	closed = [
-		{"store": one.name, "title": one.title, "why": one.disabled_why} for one in stores if one.disabled
+		{"store": one.name, "title": one.title, "why": told(one.disabled_why)}
+		for one in stores
+		if one.disabled
 	]
 	return {"items": len(codes), "disabled": closed}
 
@@ -90,7 +93,8 @@ def preview(store: str, item: str | None = None) -> dict[str, Any]:
 		counts[row.action] = counts.get(row.action, 0) + 1
 	order = {"send": 0, "read back": 1, "hold": 2}
 	rows.sort(key=lambda row: (order.get(row.action, 3), row.sellable, row.seller_sku))
-	return {"counts": counts, "total": len(rows), "rows": [asdict(row) for row in rows[:ROWS_SHOWN]]}
+	shown = [{**asdict(row), "reason": told(row.reason)} for row in rows[:ROWS_SHOWN]]
+	return {"counts": counts, "total": len(rows), "rows": shown}
 
 
 @frappe.whitelist()
@@ -113,7 +117,7 @@ def why(item: str, store: str | None = None) -> list[dict[str, Any]]:
 		replace(answer, holders=tuple(one for one in answer.holders if one.store in seen))
 		for answer in answers
 	]
-	return [{**answer.as_dict(), "text": answer.text()} for answer in answers]
+	return [desk.diagnosis(answer) for answer in answers]
 
 
 @frappe.whitelist()
@@ -122,7 +126,7 @@ def store_status(store: str | None = None) -> list[dict[str, Any]]:
 	if store:
 		_check(store, "read")
 	return [
-		one.as_dict()
+		desk.told_in(one.as_dict(), "circuit_reason", "blocked_reason", "orders_error", "catalogue_error")
 		for one in _told(store_states.status, FrappeSite(), store or "")
 		if store or _may(one.store, "read")
 	]
@@ -239,7 +243,7 @@ def retry_orders(orders: str | list[str]) -> dict[str, Any]:
 		name = rows[0][0]
 		_told(book, name)
 		state, reason = frappe.db.get_value(inbox.ORDER, name, ["state", "reason"])
-		answer.update(state=state, reason=reason or "")
+		answer.update(state=state, reason=told(reason) or "")
 	for store in sorted({row[1] for row in rows}):
 		site.wake_orders(store)
 	return answer
@@ -413,7 +417,7 @@ def _told(work, *args: Any, **kwargs: Any) -> Any:
 		return work(*args, **kwargs)
 	except (ValueError, LookupError, ServiceError) as error:
 		frappe.db.rollback()
-		frappe.throw(escape_html(str(error)), title=_("Marketplace Sync"))
+		frappe.throw(escape_html(told(str(error))), title=_("Marketplace Sync"))
 
 
 def _queue(method: str, store: str, show_to: str | None = None, **kwargs: Any) -> None:

@@ -16,6 +16,8 @@ from marketplace_sync.connectors.orders import AmountKind
 from marketplace_sync.orders import holders
 from marketplace_sync.orders.inbox import ORDER
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
+from marketplace_sync.stock.diagnosis import Diagnosis
+from marketplace_sync.told import told
 
 EVENTS_SHOWN = 200
 """Of an order's timeline, the newest."""
@@ -32,7 +34,15 @@ def order_details(name: str) -> dict[str, Any]:
 	order = frappe.get_doc(ORDER, name)
 	store = frappe.db.get_value(SETTINGS, order.store, ["marketplace", "import_orders"], as_dict=True)
 	documents = _documents(order)
+	reason = order.reason or ""
 	return {
+		"reason": told(reason),
+		"note": told(order.note),
+		"problems": [
+			{"row": row.idx, "problem": told(row.problem)}
+			for row in order.items
+			if row.problem and row.problem not in reason
+		],
 		"marketplace": store.marketplace if store else "",
 		"imports": bool(store and store.import_orders),
 		"amounts": _amounts(order, store.marketplace if store else ""),
@@ -185,6 +195,8 @@ def _events(order: Any) -> list[dict[str, Any]]:
 		as_dict=True,
 	)
 	events.reverse()
+	for event in events:
+		event.summary = told(event.summary)
 	return events
 
 
@@ -195,6 +207,20 @@ def _held(order: Any) -> list[dict[str, Any]]:
 		fields=["item_code", "warehouse", "qty"],
 		order_by="item_code, warehouse",
 	)
+
+
+def told_in(row: dict[str, Any], *names: str) -> dict[str, Any]:
+	"""The row, with these texts of the engine in the user's language."""
+	return {**row, **{name: told(row[name]) for name in names if name in row}}
+
+
+def diagnosis(answer: Diagnosis) -> dict[str, Any]:
+	"""Why an item is (not) in sync, in the user's language; `text`, for logs, is the engine's own."""
+	row = told_in(answer.as_dict(), "summary")
+	row["causes"] = [told_in(cause, "evidence", "next_step") for cause in row["causes"]]
+	row["facts"] = {told(what): told(value) for what, value in row["facts"].items()}
+	row["holders"] = [told_in(holder, "why") for holder in row["holders"]]
+	return {**row, "text": answer.text()}
 
 
 def held_by(item: str, warehouse: str = "") -> dict[str, Any]:
@@ -210,7 +236,9 @@ def held_by(item: str, warehouse: str = "") -> dict[str, Any]:
 	return {
 		"held": held[0][0] or 0,
 		"orders": [
-			asdict(one) for one in holders.holders(site.db, [item, *parts], places) if one.store in visible
+			told_in(asdict(one), "why")
+			for one in holders.holders(site.db, [item, *parts], places)
+			if one.store in visible
 		],
 	}
 
@@ -235,7 +263,8 @@ def import_status(store: str) -> dict[str, Any]:
 		frappe.db.sql(f"SELECT state, COUNT(*) FROM `tab{ORDER}` WHERE store = %s GROUP BY state", (store,))
 	)
 	to_fetch = frappe.db.count("Marketplace Order Event", {"store": store, "to_fetch": 1})
-	return {**(state or {}), "states": counts, "to_fetch": to_fetch, "webhook": _webhook(store)}
+	state = told_in(state or {}, "orders_error", "settlements_error")
+	return {**state, "states": counts, "to_fetch": to_fetch, "webhook": _webhook(store)}
 
 
 def _webhook(store: str) -> dict[str, Any]:

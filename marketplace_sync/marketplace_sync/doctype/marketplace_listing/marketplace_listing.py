@@ -6,6 +6,7 @@ import frappe
 from frappe import _
 from frappe.model.document import Document
 
+from marketplace_sync.told import told
 from marketplace_sync.wake import wake
 
 UNIQUE = ("store", "external_product_id", "external_sku_id")
@@ -64,6 +65,10 @@ class MarketplaceListing(Document):
 		uom: DF.Link | None
 		verify: DF.Int
 	# end: auto-generated types
+
+	def onload(self) -> None:
+		# Beside the column: the form sends the document back.
+		self.set_onload("reason", told(self.reason))
 
 	def before_insert(self) -> None:
 		frappe.throw(

@@ -76,12 +76,12 @@ function show_state(frm, details) {
 		.join(", ");
 	let headline;
 	if (doc.state === "Needs Attention") {
-		headline = `<b>${__("This order needs you:")}</b> ${lines_of(doc.reason || __("The reason is not known yet."))}`;
+		headline = `<b>${__("This order needs you:")}</b> ${lines_of(details.reason || __("The reason is not known yet."))}`;
 	} else if (doc.state === "Waiting") {
 		headline = details.imports
 			? __("The marketplace says {0}. It is booked by itself in a moment.", [status])
 			: __("The marketplace said {0}. Import Orders is not ticked in its store any more.", [status]);
-		if (doc.reason) headline += `<br>${lines_of(doc.reason)}`;
+		if (details.reason) headline += `<br>${lines_of(details.reason)}`;
 	} else if (doc.status === "Cancelled" && !documents.length && !held) {
 		headline = __("Cancelled on the marketplace: nothing of it is booked, and nothing is held.");
 	} else if (documents.length) {
@@ -89,7 +89,7 @@ function show_state(frm, details) {
 	} else {
 		headline = __("Nothing is booked: the store's Status Table asks for nothing at {0}.", [status]);
 	}
-	if (doc.state === "Up to Date" && doc.reason) headline += `<br>${lines_of(doc.reason)}`;
+	if (doc.state === "Up to Date" && details.reason) headline += `<br>${lines_of(details.reason)}`;
 	// What the table leaves as a draft is booked as it asks; the books have it once a person submits it.
 	const drafts = doc.state === "Up to Date" ? documents.filter((one) => one.docstatus === 0) : [];
 	if (drafts.length)
@@ -109,14 +109,13 @@ function show_state(frm, details) {
 		else for_a_manager.push(__("Release"));
 	}
 	if (for_a_manager.length) facts.push(__("Ask a Marketplace Manager: {0}", [for_a_manager.join(", ")]));
-	if (doc.note) facts.push(`${__("Note of the Marketplace")}: ${esc(doc.note)}`);
+	if (details.note) facts.push(`${__("Note of the Marketplace")}: ${esc(details.note)}`);
 	if (doc.state !== "Up to Date" && doc.attempts && doc.due_at > 0)
 		facts.push(__("Tried again by itself at {0}", [marketplace_sync.time(doc.due_at)]));
 	const kinds = { "Needs Attention": "warning", Waiting: "info", "Up to Date": "success" };
 	const rows = details.documents.map((one) => document_line(one)).join("");
-	const problems = (doc.items || [])
-		.filter((row) => row.problem && !(doc.reason || "").includes(row.problem))
-		.map((row) => `<li>${__("Row {0}", [cint(row.idx)])}: ${esc(row.problem)}</li>`)
+	const problems = details.problems
+		.map((one) => `<li>${__("Row {0}", [cint(one.row)])}: ${esc(one.problem)}</li>`)
 		.join("");
 	const wrapper = frm.fields_dict.state_html.$wrapper;
 	wrapper.html(`

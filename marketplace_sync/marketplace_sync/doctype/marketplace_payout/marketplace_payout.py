@@ -9,6 +9,7 @@ from frappe.model.document import Document
 from frappe.utils import escape_html
 
 from marketplace_sync.orders.payout_file import ERRORS_SHOWN, PayoutFileError
+from marketplace_sync.told import told
 
 SETTINGS = "Customer Marketplace Settings"
 WHO_POSTS = ("Accounts Manager", "Marketplace Manager")
@@ -45,6 +46,12 @@ class MarketplacePayout(Document):
 		told_later_checked: DF.Check
 	# end: auto-generated types
 
+	def onload(self) -> None:
+		# For the form only, which can't save: what is stored stays as it is.
+		self.reason, self.told_later = told(self.reason), told(self.told_later)
+		for line in self.lines:
+			line.problem = told(line.problem)
+
 	def validate(self) -> None:
 		frappe.throw(
 			_("A payout comes from the marketplace or from a CSV file: it is not written by hand."),
@@ -60,9 +67,11 @@ def post(payout: str, anyway: bool = False) -> dict[str, Any]:
 	from marketplace_sync.erpnext import payouts  # ERPNext is loaded by those who post only
 
 	payouts.post(payout, anyway)
-	return frappe.db.get_value(
+	answer = frappe.db.get_value(
 		"Marketplace Payout", payout, ["state", "reason", "journal_entry"], as_dict=True
 	)
+	answer.reason = told(answer.reason)
+	return answer
 
 
 @frappe.whitelist(methods=["POST"])

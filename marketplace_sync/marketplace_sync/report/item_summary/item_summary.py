@@ -19,6 +19,7 @@ from marketplace_sync.listings.switches import switched_off
 from marketplace_sync.sites.frappe_site import FrappeSite
 from marketplace_sync.sites.port import Store
 from marketplace_sync.stock.status import DISABLED, HELD, PENDING, REJECTED, SYNCED, listing_state
+from marketplace_sync.told import told
 
 STATES = (REJECTED, HELD, PENDING, DISABLED, SYNCED)
 """Worst first: of several listings of an item in a store the worst is shown."""
@@ -215,7 +216,7 @@ def _store_cells(site: FrappeSite, number: int, shown: _Shown) -> dict[str, Any]
 		f"when_{number}": site.stamp(shown.acked_at)[:19] if shown.acked_at else None,
 		f"state_{number}": label,
 		f"state_key_{number}": shown.state,
-		f"reason_{number}": shown.reason,
+		f"reason_{number}": told(shown.reason),
 	}
 
 

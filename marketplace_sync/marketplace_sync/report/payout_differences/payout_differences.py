@@ -13,6 +13,7 @@ from frappe import _
 from frappe.utils import add_months, getdate, nowdate
 
 from marketplace_sync.erpnext.payout_differences import differences
+from marketplace_sync.told import told
 
 SETTINGS = "Customer Marketplace Settings"
 
@@ -54,7 +55,7 @@ def execute(filters: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]]
 			"gross": float(one.gross) if one.order_id else None,
 			"held": float(one.held) if one.order_id else None,
 			"difference": float(one.difference) if one.order_id else None,
-			"problem": one.problem,
+			"problem": told(one.problem),
 		}
 		for store in stores
 		for one in differences(store, start, end)
