@@ -28,7 +28,7 @@ from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.sites.sql import marks
 from marketplace_sync.stock import diagnosis, resync
 from marketplace_sync.stock import status as store_states
-from marketplace_sync.told import told
+from marketplace_sync.told import told, told_in
 from marketplace_sync.wake import wake
 
 LISTING = "Marketplace Listing"
@@ -126,7 +126,7 @@ def store_status(store: str | None = None) -> list[dict[str, Any]]:
 	if store:
 		_check(store, "read")
 	return [
-		desk.told_in(one.as_dict(), "circuit_reason", "blocked_reason", "orders_error", "catalogue_error")
+		told_in(one.as_dict(), "circuit_reason", "blocked_reason", "orders_error", "catalogue_error")
 		for one in _told(store_states.status, FrappeSite(), store or "")
 		if store or _may(one.store, "read")
 	]

@@ -17,7 +17,7 @@ from marketplace_sync.orders import holders
 from marketplace_sync.orders.inbox import ORDER
 from marketplace_sync.sites.frappe_site import SETTINGS, FrappeSite
 from marketplace_sync.stock.diagnosis import Diagnosis
-from marketplace_sync.told import told
+from marketplace_sync.told import told, told_in
 
 EVENTS_SHOWN = 200
 """Of an order's timeline, the newest."""
@@ -207,11 +207,6 @@ def _held(order: Any) -> list[dict[str, Any]]:
 		fields=["item_code", "warehouse", "qty"],
 		order_by="item_code, warehouse",
 	)
-
-
-def told_in(row: dict[str, Any], *names: str) -> dict[str, Any]:
-	"""The row, with these texts of the engine in the user's language."""
-	return {**row, **{name: told(row[name]) for name in names if name in row}}
 
 
 def diagnosis(answer: Diagnosis) -> dict[str, Any]:

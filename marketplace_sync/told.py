@@ -134,3 +134,8 @@ def told(text: Any) -> Any:
 	known = next((one for one in (language, language[:2]) if one in FILES), "")
 	words = sayings(known) if known else None
 	return words.text(text) if words else text
+
+
+def told_in(row: dict[str, Any], *names: str) -> dict[str, Any]:
+	"""The row, with these texts for the user of this request."""
+	return {**row, **{name: told(row[name]) for name in names if name in row}}

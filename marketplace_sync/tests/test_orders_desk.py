@@ -345,6 +345,21 @@ class TestOrders(BookingTestCase):
 		self.assertEqual([one.source for one in events], ["poll", "booking"])
 		self.assertIn("NO-SUCH-SKU", events[1].summary)
 
+	def test_who_reads_indonesian_is_told_in_indonesian(self) -> None:
+		name = self.wrong()
+		self.addCleanup(setattr, frappe.local, "lang", frappe.local.lang)
+		frappe.local.lang = "id"
+		told = "SKU 'NO-SUCH-SKU' bukan item di sini: petakan listing-nya, atau buat Item 'NO-SUCH-SKU'."
+		details = api.order_details(name)
+		self.assertEqual((details["reason"], details["problems"]), (told, []))
+		self.assertEqual(details["events"][-1].summary, told)
+		self.assertEqual(api.retry_orders([name])["reason"], told)
+		self.assertEqual(api.held_by(self.item)["orders"][0]["why"], told)
+		[diagnosis] = api.why(self.item, self.store)
+		self.assertEqual(diagnosis["holders"][0]["why"], told)
+		self.assertIn("Katalog", diagnosis["facts"])
+		self.assertIn("is no item here", self.row(name).reason, "what is stored stays English")
+
 	def test_details_of_a_booked_one_with_its_money_and_documents(self) -> None:
 		account = utils.account("Desk Discounts - MTC", "Indirect Expenses")
 		self.settle(Clearing=CLEARING, Seller_Voucher=account)

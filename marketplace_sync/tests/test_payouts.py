@@ -435,6 +435,14 @@ class TestPayouts(SiteTestCase):
 		payout = self.payout()
 		self.assertEqual((payout.state, payout.journal_entry), ("Needs Attention", None))
 		self.assertIn("5 of 5 lines differ", payout.reason)
+		lang, frappe.local.lang = frappe.local.lang, "id"
+		shown = self.payout()
+		shown.run_method("onload")
+		frappe.local.lang = lang
+		self.assertEqual(shown.reason, "5 dari 5 baris berbeda dari pembukuan: lihat Masalah.")
+		self.assertIn(
+			f"{shown.lines[0].sales_invoice} tidak dibayar ke akun kliring toko.", shown.lines[0].problem
+		)
 		for row, words in zip(
 			payout.lines,
 			(
