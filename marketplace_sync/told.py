@@ -40,6 +40,11 @@ class Template:
 	said: str
 	of_names: bool
 
+	@property
+	def ends_with_value(self) -> bool:
+		"""Then what it says in this language does so too."""
+		return not self.pieces[-1] and self.marks.count(self.marks[-1]) == 1
+
 	def values(self, text: str) -> dict[str, str] | None:
 		"""The values by their marks; None = the text is not made of this.
 
@@ -82,34 +87,41 @@ class Sayings:
 		return "\n".join(self._line(line, depth) for line in text.split("\n"))
 
 	def _line(self, line: str, depth: int) -> str:
-		"""Part by part: as few as make a known sentence, for values may have full stops too, and sentences follow each other."""
-		start = line[: len(line) - len(line.lstrip())]
-		parts = _GAP.split(line.lstrip())
-		if len(parts) > 2 * MOST_PARTS:
+		"""Part by part: as few as make a known sentence, for values may have full stops too, and sentences follow each other.
+
+		What a sentence ends with may go on behind a full stop, so it is looked at anew with all that follows.
+		"""
+		if len(_GAP.split(line)) > 2 * MOST_PARTS:
 			return line
-		said: list[str] = []
-		at = 0
-		while at < len(parts):
-			for end in range(at + 1, min(at + 2 * LONGEST_SENTENCE, len(parts) + 1), 2):
-				known = self._sentence("".join(parts[at:end]), depth)
+		said, rest = [], line
+		while rest:
+			start = len(rest) - len(rest.lstrip())
+			said.append(rest[:start])
+			parts = _GAP.split(rest[start:])
+			for end in range(1, min(2 * LONGEST_SENTENCE, len(parts) + 1), 2):
+				known = self._sentence("".join(parts[:end]), depth)
 				if known is not None:
 					break
 			else:
-				end, known = at + 1, parts[at]
-			said += [known, *parts[end : end + 1]]
-			at = end + 1
-		return start + "".join(said)
+				end, known = 1, (parts[0], "")
+			said += [known[0]] if known[1] else [known[0], *parts[end : end + 1]]
+			rest = known[1] + "".join(parts[end if known[1] else end + 1 :])
+		return "".join(said)
 
-	def _sentence(self, sentence: str, depth: int) -> str | None:
+	def _sentence(self, sentence: str, depth: int) -> tuple[str, str] | None:
+		"""(a known sentence in this language, the value that it ends with and that is still to be looked at)."""
 		body = sentence.rstrip(_ENDS)
 		ending = sentence[len(body) :]
 		if body in self.sentences:
-			return self.sentences[body] + ending
+			return self.sentences[body] + ending, ""
 		for template in self.templates:
 			values = template.values(body)
-			if values is not None:
-				told = {mark: self.text(value, depth + 1) for mark, value in values.items()}
-				return _MARK.sub(lambda found: told[found[1]], template.said) + ending  # noqa: B023
+			if values is None:
+				continue
+			last = values.pop(template.marks[-1]) if template.ends_with_value else ""
+			told = {mark: self.text(value, depth + 1) for mark, value in values.items()}
+			said = _MARK.sub(lambda found, told=told: told.get(found[1], ""), template.said)
+			return (said, last + ending) if last else (said + ending, "")
 		return None
 
 

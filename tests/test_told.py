@@ -9,19 +9,29 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from marketplace_sync.availability.sellable import SellableRule, check_rule
 from marketplace_sync.connectors.orders import AmountKind, OrderAmount, OrderStatus, SettlementLine
 from marketplace_sync.listings.matching import near_note
 from marketplace_sync.orders.amounts import Accounts, charges
 from marketplace_sync.orders.booking import Books, Paper, plan
 from marketplace_sync.orders.lines import resolve
 from marketplace_sync.orders.payout import OrderBooks, problem_of, told_otherwise, total_problem
-from marketplace_sync.orders.status import PRESETS, rank, target
+from marketplace_sync.orders.payout_file import (
+	NET,
+	ORDER_ID,
+	PAID_AT,
+	SETTLEMENT_ID,
+	PayoutFileError,
+	read_file,
+)
+from marketplace_sync.orders.status import PRESETS, Action, Rule, check_rules, rank, target
 from marketplace_sync.stock.decision import bound_reason
 from marketplace_sync.stock.diagnosis import why
 from marketplace_sync.stock.resync import preview
@@ -148,6 +158,55 @@ def test_a_statement_that_contradicts_itself_or_is_told_otherwise():
 	assert "; dan 2 lagi. Bandingkan dengan bank." in told
 
 
+def test_a_file_that_is_refused():
+	columns = [
+		("Nomor", SETTLEMENT_ID),
+		("Tgl", PAID_AT),
+		("Pesanan", ORDER_ID),
+		("Neto", NET),
+	]
+	for text, words in (
+		(
+			"Nomor,Tgl,Pesanan,Neto\nS.1,2026-11-21,A,1.2.3x\n",
+			"baris 2, Neto: 1.2.3x bukan nilai uang. Tulis seperti 1234567.89.",
+		),
+		("Nomor,Tgl,Pesanan,Neto\n,31-31-2026,A,1\n", "bukan tanggal. Tulis seperti"),
+		(
+			"Nomor,Tgl,Pesanan\nS.1,2026-11-21,A\n",
+			"baris 1, Neto: kolom ini tidak ada; berkasnya punya: Nomor, Tgl, Pesanan.",
+		),
+		("", "Berkas ini kosong."),
+	):
+		with pytest.raises(PayoutFileError) as refused:
+			read_file(text.encode(), columns, "IDR", UTC, 1_800_000_000.0)
+		assert words in said(str(refused.value))
+
+
+def test_settings_that_are_refused():
+	rules = [
+		Rule(S.OPEN, Action.INVOICE),
+		Rule(S.OPEN, Action.STOCK_INVOICE),
+		Rule(S.SHIPPED, Action.CANCEL),
+	]
+	rules += [
+		Rule(S.SHIPPED, Action.CREDIT_NOTE),
+		Rule(S.CANCELLED, Action.PAYMENT),
+		Rule(S.DELIVERED, Action.SALES_ORDER),
+	]
+	for problem in check_rules(rules) + check_rules(
+		[Rule(S.OPEN, Action.PAYMENT), Rule(S.RETURNED, Action.CREDIT_NOTE)]
+	):
+		said(problem)
+	for rule in (
+		SellableRule(-1, 101, -1, 1),
+		SellableRule(0, 100, 2, 3),
+		SellableRule(float("nan"), 1, 0, 0),
+	):
+		assert check_rule(rule)
+		for problem in check_rule(rule):
+			said(problem)
+
+
 # -- stock ---------------------------------------------------------------------------------------------------------
 def test_why_a_listing_is_not_in_sync():
 	shop = Shop()
@@ -271,7 +330,7 @@ def test_every_row_is_a_sentence_that_the_sources_still_have():
 	def is_there(source: str) -> bool:
 		source = re.sub(r"\{\d\}", "{}", source).rstrip(".;:!? ")
 		# Put together from several texts: then its parts are there.
-		return source in everything or all(part.strip(" ,") in everything for part in source.split("{}"))
+		return source in everything or all(part.strip(" ,:") in everything for part in source.split("{}"))
 
 	assert [source for source, _said, _context in rows() if not is_there(source)] == []
 
@@ -282,6 +341,10 @@ def test_every_row_has_the_values_of_its_sentence_and_comes_out_itself():
 	for source, translated, _context in rows():
 		marks = set(re.findall(r"\{\d\}", source))
 		assert marks == set(re.findall(r"\{\d\}", translated)), source
+		# What is before or behind a value may be taken for it: then it must stay before or behind.
+		for edge in (r"^\{\d\}", r"\{\d\}[.;:!? ]*$"):
+			if found := re.search(edge, source):
+				assert re.search(edge, translated)[0].rstrip(".;:!? ") == found[0].rstrip(".;:!? "), source
 
 		def filled(text: str) -> str:
 			return re.sub(r"\{(\d)\}", lambda mark: f"<{mark[1]}>", text)

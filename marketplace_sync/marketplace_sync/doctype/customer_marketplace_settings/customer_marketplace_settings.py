@@ -15,6 +15,7 @@ from marketplace_sync.events import collect
 from marketplace_sync.marketplace_sync.doctype.customer_marketplace_settings import order_settings
 from marketplace_sync.sites.frappe_site import sandbox_allowed
 from marketplace_sync.sites.port import SellableRule
+from marketplace_sync.told import told
 
 STATE = "Marketplace Store State"
 CREDENTIALS = ("marketplace", "app_id", "service_id", "shop_id", "base_url", "auth_url")
@@ -107,13 +108,16 @@ class CustomerMarketplaceSettings(Document):
 		problems = [
 			*self._customer_problems(),
 			*self._warehouse_problems(),
-			*check_rule(
-				SellableRule(
-					flt(self.buffer_qty),
-					flt(self.allocation_percent),
-					cint(self.maximum_qty),
-					cint(self.minimum_qty),
-				)
+			*map(
+				told,
+				check_rule(
+					SellableRule(
+						flt(self.buffer_qty),
+						flt(self.allocation_percent),
+						cint(self.maximum_qty),
+						cint(self.minimum_qty),
+					)
+				),
 			),
 			*self._connection_problems(),
 			*(self._order_problems() if cint(self.import_orders) else ()),

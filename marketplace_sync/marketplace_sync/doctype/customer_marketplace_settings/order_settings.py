@@ -14,6 +14,7 @@ from marketplace_sync.connectors.orders import OrderStatus
 from marketplace_sync.orders.inbox import look_again
 from marketplace_sync.orders.status import DEFAULT_PRESET, OWN_TABLE, PAID, PRESETS, Action, Rule, check_rules
 from marketplace_sync.sites.frappe_site import FrappeSite
+from marketplace_sync.told import told
 from marketplace_sync.wake import wake_orders
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def rules(store: Document) -> list[Rule]:
 
 
 def rule_problems(store: Document) -> list[str]:
-	return [_("Status Table: {0}").format(problem) for problem in check_rules(rules(store))]
+	return [_("Status Table: {0}").format(told(problem)) for problem in check_rules(rules(store))]
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------

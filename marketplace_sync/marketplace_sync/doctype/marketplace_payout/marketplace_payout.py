@@ -113,7 +113,7 @@ def import_csv(store: str, file_url: str) -> dict[str, Any]:
 	try:
 		report = payouts.import_csv(store, file_url)
 	except PayoutFileError as error:
-		problems = [escape_html(str(problem)) for problem in error.problems[:ERRORS_SHOWN]]
+		problems = [escape_html(told(str(problem))) for problem in error.problems[:ERRORS_SHOWN]]
 		if (more := len(error.problems) - ERRORS_SHOWN) > 0:
 			problems.append(_("… and {0} more").format(more))
 		frappe.throw(
