@@ -13,6 +13,7 @@ from frappe.translate import get_messages_for_app
 
 from marketplace_sync import hooks, install
 from marketplace_sync.tests.utils import SiteTestCase
+from marketplace_sync.told import ANYTHING, NAMES
 
 PACKAGE = Path(frappe.get_app_path("marketplace_sync"))
 
@@ -93,7 +94,9 @@ class TestApp(SiteTestCase):
 
 	def test_everything_is_said_in_indonesian_too(self) -> None:
 		with (PACKAGE / "translations" / "id.csv").open(encoding="utf-8", newline="") as file:
-			ours = {row[0]: row[1] for row in csv.reader(file)}
+			rows = list(csv.reader(file))
+		# What the engine tells is found by told.py alone.
+		ours = {row[0]: row[1] for row in rows if row[2] not in (ANYTHING, NAMES)}
 		theirs = frappe.translate.get_all_translations("id")
 		missing = sorted(
 			{

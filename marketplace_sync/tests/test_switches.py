@@ -217,6 +217,19 @@ class TestSwitches(utils.StoreTestCase):
 		utils.synchronise()
 		self.assertEqual(self.shown, 3)
 
+	def test_the_form_of_a_listing_speaks_indonesian_and_the_row_english(self) -> None:
+		name = frappe.db.get_value("Marketplace Listing", {"store": self.store})
+		english = "The marketplace does not know this SKU any more."
+		frappe.db.set_value("Marketplace Listing", name, "reason", english)
+		opened = frappe.get_doc("Marketplace Listing", name)
+		lang, frappe.local.lang = frappe.local.lang, "id"
+		opened.run_method("onload")
+		frappe.local.lang = lang
+		self.assertEqual(opened.reason, "Marketplace tidak mengenal SKU ini lagi.")
+		opened.item = utils.item(quantity=3)
+		opened.save()
+		self.assertNotEqual(frappe.db.get_value("Marketplace Listing", name, "reason"), opened.reason)
+
 	def test_saving_a_listing_leaves_the_callers_transaction_alone(self) -> None:
 		listing = frappe.get_doc("Marketplace Listing", {"store": self.store, "seller_sku": self.code})
 		other = utils.item(quantity=1)

@@ -30,7 +30,7 @@ frappe.ui.form.on("Marketplace Listing", {
 			[__("Seen in the Catalogue"), marketplace_sync.time(doc.seen_at)],
 		];
 		if (state !== "synced") {
-			rows.push([__("Reason"), esc((doc.__onload && doc.__onload.reason) || doc.reason || "") || "–"]);
+			rows.push([__("Reason"), esc(doc.reason || "") || "–"]);
 			if (doc.dirty_at) rows.push([__("Changed"), `${marketplace_sync.time(doc.dirty_at)} ${esc(doc.cause || "")}`]);
 			if (doc.hold && doc.due_at) rows.push([__("Tried again"), marketplace_sync.time(doc.due_at)]);
 		}

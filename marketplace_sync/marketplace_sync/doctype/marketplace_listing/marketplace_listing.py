@@ -67,8 +67,8 @@ class MarketplaceListing(Document):
 	# end: auto-generated types
 
 	def onload(self) -> None:
-		# Beside the column: the form sends the document back.
-		self.set_onload("reason", told(self.reason))
+		# For the form. What it sends back is not written (db_update).
+		self.reason, self.mapping_note = told(self.reason), told(self.mapping_note)
 
 	def before_insert(self) -> None:
 		frappe.throw(

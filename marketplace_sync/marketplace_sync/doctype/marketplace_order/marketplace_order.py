@@ -8,6 +8,8 @@ import frappe
 from frappe import _
 from frappe.model.document import Document
 
+from marketplace_sync.told import told
+
 UNIQUE = ("store", "order_id")
 
 
@@ -69,6 +71,11 @@ class MarketplaceOrder(Document):
 		total: DF.Currency
 		updated_at: DF.Float
 	# end: auto-generated types
+
+	def onload(self) -> None:
+		# For the form's table, which can't be saved. What is said at the top comes with `desk.order_details`.
+		for row in self.items:
+			row.problem = told(row.problem)
 
 	def before_insert(self) -> None:
 		frappe.throw(
