@@ -51,6 +51,8 @@ from marketplace_sync.sites.sql import pieces
 
 ATTEMPTS = 5
 ORDERS_PER_LOOK = 50
+_BY_HAND = "Documents of this order were changed by hand, or differ from it. Check them, and press Retry."
+"""In place of a reason that went when an answer could not be read in between."""
 _COLUMNS = (
 	"name", "store", "order_id", "customer", "ordered_at", "state", "status", "remote_status", "furthest", "has_left",
 	"cancelled_late", "stock_booked", "holding", "booked_fingerprint", "due_at", "attempts", "reason", "reason_code", "sales_order",
@@ -432,14 +434,14 @@ class _Work:
 		elif code == RELEASED:
 			todo = Plan(remark=row.reason)
 		elif code == UNDONE:
-			todo = Plan(problem=row.reason)
+			todo = Plan(problem=row.reason or _BY_HAND)
 		elif code == DECLINED:
 			todo = replace(_without(todo, Step.CREDIT_NOTE), remark=NO_CREDIT_NOTE)
 		elif todo.differs:
 			code = CHANGED
 		elif code == CHANGED and changed and order.status not in BACK:
 			# Also once something came back: that is credited, but the rest is not paid before a person has looked.
-			todo = replace(_without(todo, Step.PAYMENT), problem=row.reason)
+			todo = replace(_without(todo, Step.PAYMENT), problem=row.reason or _BY_HAND)
 		elif code == CHANGED:
 			code = ""
 		return todo, code

@@ -891,6 +891,17 @@ class TestReturns(OrderCase):
 		self.assertEqual(self.retry(row.name), "Up to Date")
 		self.assertEqual(self.documents(row.name)["Credit Note"], 1)
 
+	def test_what_was_undone_waits_also_after_an_answer_that_could_not_be_read(self) -> None:
+		order = self.order(S.OPEN)
+		row = self.book(order)
+		frappe.get_doc("Sales Order", row.sales_order).cancel()
+		frappe.db.commit()
+		unread = self.again(order, lines=[line(self.item, 10**30)])
+		self.receive(unread)
+		row = self.book(self.again(unread, S.READY_TO_SHIP, lines=[line(self.item)]))
+		self.assert_attention(row, "press Retry")
+		self.assertEqual((self.documents(row.name), self.held(row.name)), ({}, 1))
+
 
 class TestDrafts(OrderCase):
 	@classmethod
