@@ -350,7 +350,8 @@ class _Work:
 		print_now = booked_fingerprint(order, self.units)
 		for_a_person = self.has_left or before.touched
 		excess = self._excess(before, print_now)
-		if self._is_remapped(before) or (excess and not for_a_person):
+		# Where it holds something too, a person put another item into the Sales Order: `_short` says what it lacks.
+		if self._is_remapped(before) or (excess and not (for_a_person or row.holding)):
 			amended = frappe.db.get_value("Sales Order", before.order.name, "amended_from")
 			raise _Remapped(anew=not (for_a_person or amended))
 		short = self._short(before) or excess

@@ -34,9 +34,11 @@ def settle(
 	before = held.holds_of_orders(site.db, [row.name]).get(row.name, {})
 	carried = _carried(row.sales_order or "", row.sales_invoice or "")
 	lines = inbox.resolve_again(site, store, row.name, order, booked=released, has_left=bool(row.has_left))
-	rest = {} if released else _rest(row, order, lines, carried, before)
+	lacks = _rest(row, order, lines, carried, before)
+	rest = {} if released else lacks
 	held.hold(site.db, store.name, {row.name: rest})
-	row.stock_booked, row.holding = int(bool(carried) and not rest), int(bool(rest))
+	# Also while it is released: who takes it up again goes by it.
+	row.stock_booked, row.holding = int(bool(carried) and not lacks), int(bool(rest))
 	frappe.db.sql(
 		f"UPDATE `tab{ORDER}` SET stock_booked = %s, holding = %s WHERE name = %s",
 		(row.stock_booked, row.holding, row.name),

@@ -35,7 +35,7 @@ DECLINED = "declined"
 NO_CREDIT_NOTE = "A credit note was deleted or cancelled by hand: none is made for this order any more. Retry makes what is missing."
 CHANGED = "changed"
 """Reason code: items or amounts changed after the documents were final; shown until they agree or somebody presses Retry."""
-_OPEN = (UNDONE, CHANGED)
+_OPEN = (UNDONE, CHANGED, RELEASED)
 """What a credit note that is deleted does not settle."""
 LOOK_AGAIN = 3_600.0
 """Seconds."""
@@ -56,7 +56,7 @@ def submitted(doc: Document, method: str | None = None) -> None:
 	row = _row(doc)
 	if not row or row.link != doc.name:
 		return
-	if row.reason_code == RELEASED:
+	if row.reason_code == RELEASED and _column(doc) != "credit_note":
 		row.reason_code = ""  # who submits it takes the order up again
 	what = f"{doc.doctype} {doc.name} submitted"
 	_write(row, what, reason_code=row.reason_code, state=WAITING, due_at=0, attempts=0)

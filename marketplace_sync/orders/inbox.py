@@ -536,7 +536,7 @@ def rest_of(
 	needed = holds_of(order, certain, booked=False, has_left=has_left)
 	rest = dict(needed)
 	if carried:
-		least = [replace(line, parts=_rounded(line.parts, decimals, ROUND_DOWN)) for line in certain]
+		least = [replace(line, parts=_rounded(line, decimals, ROUND_DOWN)) for line in certain]
 		rest = uncarried(holds_of(order, least, booked=False, has_left=has_left), carried)
 	for key, qty in held_all.items():
 		# What a line that can't be resolved goes on holding is a rest already.
@@ -566,7 +566,7 @@ def excess_of(
 	for (item, _warehouse), qty in carried.items():
 		left[item] = left.get(item, Decimal(0)) + qty
 	for one in sold:
-		for item, each in _rounded(one.parts, decimals, ROUND_UP).items():
+		for item, each in _rounded(one, decimals, ROUND_UP).items():
 			left[item] = left.get(item, Decimal(0)) - each * units[one.line.line_id]
 	return sorted(item for item, qty in left.items() if qty > 0)
 
@@ -581,9 +581,11 @@ def too_much(sales_order: str, items: Sequence[str]) -> str:
 	)
 
 
-def _rounded(parts: Mapping[str, Decimal], decimals: int, rounding: str) -> dict[str, Decimal]:
+def _rounded(line: Resolved, decimals: int, rounding: str) -> dict[str, Decimal]:
+	"""As a document has them at the least or most: it rounds the factor of the unit, and a bundle's parts are of that."""
 	last = Decimal(1).scaleb(-decimals)
-	return {item: each.quantize(last, rounding) for item, each in parts.items()}
+	factor = line.factor.quantize(last, rounding)
+	return {item: (each * factor / line.factor).quantize(last, rounding) for item, each in line.parts.items()}
 
 
 def _keep_holds(db: Database, orders: Mapping[str, Sequence[Resolved]]) -> None:

@@ -39,6 +39,8 @@ class Resolved:
 	warehouse: str = ""
 	parts: dict[str, Decimal] = field(default_factory=dict)
 	"""Stock items (components of a bundle) -> stock units in one unit of the listing."""
+	factor: Decimal = ONE
+	"""Stock units of the item, or bundles, in one unit of the listing."""
 	matched: bool = False
 	"""The line's seller SKU is exactly the code of the item."""
 	problem: str = ""
@@ -137,6 +139,7 @@ def _find_parts(db: Database, lines: Sequence[Resolved]) -> None:
 				f"Item {one.item} has no conversion factor for {one.uom}: add it to the Item's units."
 			)
 			continue
+		one.factor = factor
 		parts = facts.parts or {one.item: ONE}
 		one.parts = {
 			part: each * factor

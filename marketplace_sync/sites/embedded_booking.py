@@ -276,8 +276,8 @@ class _Work:
 	def _is_remapped(self, lines: list[Resolved]) -> bool:
 		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not."""
 		row = self.row
-		if not row.sales_order or row.sales_invoice or row.holding or self.released:
-			return False
+		if not (row.sales_order and row.stock_booked) or row.sales_invoice or row.holding or self.released:
+			return False  # what carried nothing before was released, or changed by a person
 		carried = _carried(self.ledger, row.sales_order, "")
 		return bool(inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left), before={}))
 
@@ -312,7 +312,11 @@ class _Work:
 	) -> dict[tuple[str, str], Decimal]:
 		"""What the order, which held `before`, holds although it is booked, for a person changed the documents."""
 		row = self.row
-		if self.released or not (row.holding and (row.sales_order or row.sales_invoice)):
+		if (
+			self.released
+			or not (row.sales_order or row.sales_invoice)
+			or (row.stock_booked and not row.holding)
+		):
 			return {}
 		carried = _carried(self.ledger, row.sales_order, row.sales_invoice)
 		return inbox.rest_of(self.order, lines, carried, has_left=bool(row.has_left), before=before)

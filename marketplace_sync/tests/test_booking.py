@@ -607,6 +607,37 @@ class TestMappingCorrected(OrderCase):
 		self.assert_done(again, Sales_Order=1, Sales_Invoice=1)
 		self.assertEqual((again.sales_order, self.stock(self.right)), (row.sales_order, (49, 0)))
 
+	def test_another_item_by_update_items_stays(self) -> None:
+		"""The buyer takes another colour: the clerk's row is not cancelled; what was sold is held, and that is said."""
+		self.right = utils.item(
+			quantity=50, item_defaults=[{"company": self.company, "default_warehouse": SHOP}]
+		)
+		row = self.book(self.order(S.OPEN, line(self.sku, 2)))
+		(old,) = frappe.get_doc("Sales Order", row.sales_order).items
+		other = {"item_code": self.right, "qty": 2, "rate": old.rate, "uom": old.uom, "conversion_factor": 1,
+			"delivery_date": str(old.delivery_date), "warehouse": SHOP}  # fmt: skip
+		update_child_qty_rate("Sales Order", json.dumps([other]), row.sales_order)
+		frappe.db.commit()
+		booking.book_due(self.store)
+		again = self.row(row.name)
+		self.assert_attention(again, row.sales_order, "fewer units")
+		self.assertEqual((again.sales_order, self.stock(self.right)), (row.sales_order, (50, 2)))
+		self.assertEqual((self.held(row.name), self.available()), (2, 98))
+
+	def test_a_bundle_in_a_unit_of_many_decimals_is_made_once(self) -> None:
+		"""ERPNext rounds the unit's factor, and then multiplies: a third of a hundred is 33.3 there."""
+		part = utils.item(quantity=1_000, stock_uom="Kg")
+		uoms = [{"uom": "Box", "conversion_factor": 1 / 3}]
+		code = utils.item(is_stock_item=0, stock_uom="Kg", uoms=uoms)
+		items = [{"item_code": part, "qty": 100}]
+		frappe.get_doc(doctype="Product Bundle", new_item_code=code, items=items).insert()
+		listing(self.store, "BOX-OF-IT", code, "Box", number=9)
+		order = self.order(S.OPEN, line("BOX-OF-IT", 7))
+		first = self.book(order)
+		order = self.again(order, note="the same")
+		self.assertEqual(self.book(order).sales_order, first.sales_order)
+		self.assert_done(self.book(self.again(self.again(order), S.SHIPPED)), Sales_Order=1, Sales_Invoice=1)
+
 	def test_held_when_it_cannot_be_booked_anew(self) -> None:
 		self.right = utils.item()
 		order, first = self.booked()
@@ -1319,6 +1350,67 @@ class TestReleasedAndClosed(OrderCase):
 		self.release(row.name)
 		self.receive(self.again(back, note="refunded"))
 		self.assert_released(row.name)
+
+	def partly_delivered(self) -> tuple[Any, str]:
+		"""Released, and then closed by whoever sends no more of it."""
+		order = self.order(S.OPEN, line(self.item, 4))
+		row = self.book(order)
+		note = make_delivery_note(row.sales_order)
+		note.items[0].qty = 1
+		note.insert().submit()
+		frappe.db.commit()
+		self.release(row.name)
+		self.change_status(row.sales_order, "Closed")
+		return order, row.name
+
+	def test_retry_holds_what_was_not_delivered(self) -> None:
+		_order, name = self.partly_delivered()
+		self.retry(name)
+		self.assertEqual((self.held(name), self.available()), (3, 96))
+
+	def test_news_hold_what_was_not_delivered(self) -> None:
+		order, name = self.partly_delivered()
+		self.book(self.again(order, S.PRINTED))
+		self.assertEqual((self.held(name), self.available()), (3, 96))
+
+
+class TestReleasedReturn(OrderCase):
+	"""Invoices without Stock Update: what a closed Sales Order reserves no longer is held until a person releases it."""
+
+	@classmethod
+	def prepare(cls) -> None:
+		cls.store = new_store(
+			"Own table",
+			order_rules=[
+				{"status": "Open", "action": "Sales Order"},
+				{"status": "Shipped", "action": "Sales Invoice"},
+				{"status": "Returned", "action": "Draft Credit Note"},
+			],
+		)
+
+	def released(self) -> frappe._dict:
+		order = self.order(S.SHIPPED, line(self.item, 3))
+		self.change_status(self.book(order).sales_order, "Closed")
+		booking.book_due(self.store)
+		row = self.book(self.again(order, S.RETURNED, lines=[line(self.item, 3, returned=3)]))
+		self.assertEqual(self.held(row.name), 3)
+		self.release(row.name)
+		return row
+
+	def assert_still_released(self, name: str) -> None:
+		frappe.db.commit()
+		booking.book_due(self.store)
+		self.assertEqual((self.held(name), self.available()), (0, 100))
+
+	def test_stands_when_the_credit_note_is_submitted(self) -> None:
+		row = self.released()
+		frappe.get_doc("Sales Invoice", row.credit_note).submit()
+		self.assert_still_released(row.name)
+
+	def test_stands_when_the_credit_note_is_deleted(self) -> None:
+		row = self.released()
+		frappe.delete_doc("Sales Invoice", row.credit_note)
+		self.assert_still_released(row.name)
 
 
 class TestReleasedUnbooked(OrderCase):

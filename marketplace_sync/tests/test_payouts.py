@@ -439,7 +439,9 @@ class TestPayouts(SiteTestCase):
 		shown = self.payout()
 		shown.run_method("onload")
 		frappe.local.lang = lang
-		self.assertEqual(shown.reason, "5 dari 5 baris berbeda dari pembukuan: lihat Masalah.")
+		self.assertEqual(
+			shown.reason, "5 dari 5 baris berbeda dari pembukuan: lihat bagian atas formulir pencairan."
+		)
 		self.assertIn(
 			f"{shown.lines[0].sales_invoice} tidak dibayar ke akun kliring toko.", shown.lines[0].problem
 		)

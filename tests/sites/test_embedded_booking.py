@@ -678,3 +678,17 @@ def test_what_was_set_aside_lets_no_older_snapshot_win():
 	assert available_of(seller) == 10
 	book(seller, step(S.CANCELLED, a_line("A", 2), number=102))
 	assert (seller.row("O-1", "state")[0], available_of(seller)) == (UP_TO_DATE, 10)
+
+
+def test_retry_after_a_release_leaves_a_closed_sales_order_to_its_person():
+	seller = Seller()
+	book(seller, step(S.OPEN, a_line("A", 2)))
+	(order,) = seller.row("O-1", "sales_order")
+	Ledger(seller.site).close_order(order)
+	book(seller)
+	name = f"{seller.name}-O-1"
+	seller.set("Customer Marketplace Settings", seller.name, import_orders=0)
+	inbox.let_go(seller.site, name, "Ani")
+	seller.set(inbox.ORDER, name, state="Waiting", due_at=0.0, reason_code="")
+	book(seller)
+	assert (available_of(seller), seller.row("O-1", "sales_order")) == (8, (order,))
