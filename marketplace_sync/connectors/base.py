@@ -234,7 +234,7 @@ class Capabilities:
 
 
 PASSING = (Outcome.THROTTLED, Outcome.REFUSED, Outcome.AMBIGUOUS)
-"""Of a call that only reads: the same call may succeed a little later, and nobody needs to do anything for it."""
+"""Nobody needs to do anything for it: the same call, where it may be made again, can succeed a little later."""
 
 
 class ServiceError(Exception):

@@ -41,6 +41,7 @@ from marketplace_sync.orders.booking import (
 	booked_fingerprint,
 	plan,
 	short_of,
+	too_much,
 	wait,
 )
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
@@ -661,8 +662,7 @@ class _Work:
 		row = self.row
 		if row.holding or row.stock_booked or row.reason_code == RELEASED:
 			return False
-		lines = self._resolved(self._stored())
-		return not carried.covers(frappe._dict(row, **self.links), self.order, lines)
+		return not carried.covers(frappe._dict(row, **self.links), self.order, self._todays_lines())
 
 	def _is_remapped(self, there: Books) -> bool:
 		"""The Sales Order that is to be invoiced carried the order, and with today's mapping it does not.
@@ -697,7 +697,7 @@ class _Work:
 		booked = sorted(units for units in self.units.values() if units > 0)
 		if any(facts) or sorted(quantities) != booked:
 			return ""
-		told = inbox.too_much(name, carried.excess(row, self.order, self._todays_lines()))
+		told = too_much(name, carried.excess(row, self.order, self._todays_lines()))
 		return told and told + self._draft_first(there)
 
 	def _short(self, there: Books) -> str:

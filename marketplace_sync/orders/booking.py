@@ -155,15 +155,15 @@ def plan(
 
 
 def _came_back_uninvoiced(order: RemoteOrder, units: Mapping[str, int], sales_order: Paper | None) -> str:
-	what, shelf = "The goods came back", "they are"
+	what, shelf, keeps = "The goods came back", "they are", ""
 	if not all_came_back(order, units):
 		what, shelf = "A part of the goods came back", "what came back is"
+		keeps = " and what the buyer keeps is booked by hand"
 	cure = "press Release"
 	if sales_order and sales_order.draft:
 		cure = f"delete {sales_order.name}"
 	elif sales_order:
 		cure = f"cancel {sales_order.name} (or close it, where a Delivery Note stands in the way, and press Release)"
-	keeps = "" if all_came_back(order, units) else " and what the buyer keeps is booked by hand"
 	return (
 		f"{what}, and no Sales Invoice was booked. Once {shelf} on the shelf{keeps}, {cure}: until then the order's units are"
 		" kept from being sold again."
@@ -279,6 +279,16 @@ def short_of(carrier: str, status: str, rest: Iterable[tuple[str, str]]) -> str:
 		)
 	items = ", ".join(sorted({item for item, _warehouse in rest}))
 	return f"{carrier} has fewer units of {items} than the order: the rest is held here. Amend it, {cure}"
+
+
+def too_much(sales_order: str, items: Sequence[str]) -> str:
+	"""What a person is told of a Sales Order that takes more of these items than was sold; '' = of none."""
+	if not items:
+		return ""
+	return (
+		f"{sales_order} has more units of {', '.join(items)} than were sold by today's mapping: amend it, or cancel it and"
+		" press Retry to book the order again."
+	)
 
 
 def uncarried(

@@ -571,16 +571,6 @@ def excess_of(
 	return sorted(item for item, qty in left.items() if qty > 0)
 
 
-def too_much(sales_order: str, items: Sequence[str]) -> str:
-	"""What a person is told of a Sales Order that takes more of these items than was sold; '' = of none."""
-	return (
-		f"{sales_order} has more units of {', '.join(items)} than were sold by today's mapping: amend it, or cancel it and"
-		" press Retry to book the order again."
-		if items
-		else ""
-	)
-
-
 def _rounded(line: Resolved, decimals: int, rounding: str) -> dict[str, Decimal]:
 	"""As a document has them at the least or most: it rounds the factor of the unit, and a bundle's parts are of that."""
 	last = Decimal(1).scaleb(-decimals)

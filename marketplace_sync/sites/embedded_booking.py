@@ -25,6 +25,7 @@ from marketplace_sync.orders.booking import (
 	booked_fingerprint,
 	plan,
 	short_of,
+	too_much,
 	wait,
 )
 from marketplace_sync.orders.inbox import ATTENTION, ORDER, RELEASED, UP_TO_DATE, WAITING
@@ -288,7 +289,7 @@ class _Work:
 		if not name or row.sales_invoice or self.released or self._is_changed_by_hand():
 			return ""
 		carried = _carried(self.ledger, name, "")
-		return inbox.too_much(name, inbox.excess_of(self.order, lines, carried, has_left=bool(row.has_left)))
+		return too_much(name, inbox.excess_of(self.order, lines, carried, has_left=bool(row.has_left)))
 
 	def _is_changed_by_hand(self) -> bool:
 		return bool(

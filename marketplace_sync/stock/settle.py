@@ -62,6 +62,7 @@ class _StoreWide:
 	closed_locations: set[str] = field(default_factory=set)
 	refused_tokens: set[str] = field(default_factory=set)
 	accepted: bool = False
+	"""Something was acknowledged: the access token serves."""
 	failures: int = 0
 	"""Calls in a row, up to the last one, to which the marketplace said nothing that can be relied on."""
 	most_failures: int = 0
